@@ -1,0 +1,409 @@
+"""The tape: which operations made a tensor, and the way back through them.
+
+`apply` records an operation and, where a gradient may be asked for, a `Node` that remembers what its gradient rule
+reads. Nodes are numbered as they are made, so the way back needs no search: the highest number is always ready.
+"""
+
+from __future__ import annotations
+
+import dis
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ContextDecorator
+from typing import Any
+
+from netcl.graph.primitives import TABLE, Primitive
+from netcl.graph.value import Value, record, record_many
+
+_numbers = itertools.count()
+_META = ("shape", "dtype", "device")
+
+
+class _State(threading.local):
+    """Per thread: whether operations are recorded for gradients, and the tapes that listen."""
+
+    def __init__(self) -> None:
+        self.enabled = True
+        self.tapes: list[Tape] = []
+
+
+_state = _State()
+
+
+def is_grad_enabled() -> bool:
+    return _state.enabled
+
+
+class _GradMode(ContextDecorator):
+    """Sets whether operations are recorded for gradients, as a context manager or a decorator."""
+
+    def __init__(self, mode: bool):
+        self.mode = mode
+        self.outer: list[bool] = []
+
+    def __enter__(self) -> None:
+        self.outer.append(_state.enabled)
+        _state.enabled = self.mode
+
+    def __exit__(self, *_error: object) -> None:
+        _state.enabled = self.outer.pop()
+
+
+class no_grad(_GradMode):
+    """Operations inside are not recorded for gradients.
+
+    >>> import netcl as nc
+    >>> w = nc.tensor([1.0], requires_grad=True)
+    >>> with nc.no_grad():
+    ...     (w * 2).requires_grad
+    False
+    """
+
+    def __init__(self, function: Callable | None = None):
+        super().__init__(False)
+        self.function = function
+
+    def __new__(cls, function: Callable | None = None) -> Any:
+        if callable(function):  # used as a bare decorator
+            return cls()(function)
+        return super().__new__(cls)
+
+
+class enable_grad(_GradMode):
+    """Operations inside are recorded for gradients, also inside `no_grad`."""
+
+    def __init__(self) -> None:
+        super().__init__(True)
+
+
+class Node:
+    """One recorded operation with gradient: its rule, what the rule reads, and where the gradients go."""
+
+    __slots__ = ("arg", "edges", "inputs", "metas", "number", "op", "outputs", "released", "result", "rule", "saved", "tapes")
+
+    def __init__(self, op: str, rule: Callable, inputs: Sequence[Any], arg: Any, outputs: int):
+        self.op = op
+        self.rule = rule
+        self.arg = arg
+        self.number = next(_numbers)
+        self.outputs = outputs
+        self.edges = [(t._node, t._output) if t._node is not None else (t, -1) if t.requires_grad else None for t in inputs]
+        self.metas = [t._value for t in ()]
+        self.saved: list[Any] = []
+        self.result: Any = None
+        self.released = False
+
+    @property
+    def op_name(self) -> str:
+        return self.op
+
+    @property
+    def requires_grad(self) -> bool:
+        return True
+
+    def name(self) -> str:
+        """PyTorch's spelling, e.g. MulBackward0."""
+        return "".join(part.capitalize() for part in self.op.split("_")) + "Backward0"
+
+    @property
+    def next_functions(self) -> tuple:
+        return tuple((None, 0) if edge is None else (edge[0], max(edge[1], 0)) for edge in self.edges)
+
+    def __repr__(self) -> str:
+        return f"<{self.name()}>"
+
+
+class Meta:
+    """The shape, dtype and device of an operand whose elements the gradient rule does not read."""
+
+    __slots__ = ("device", "dtype", "shape")
+
+    def __init__(self, value: Value):
+        self.shape = value.shape
+        self.dtype = value.dtype
+        self.device = value.device
+
+
+_reads: dict[Callable, tuple[bool, ...]] = {}
+
+
+def rule_reads(rule: Callable, count: int) -> tuple[bool, ...]:
+    """For the result and each of `count` operands, whether the rule reads elements or only shape, dtype, device.
+
+    Found from the rule's bytecode, so that the table needs no second list that could be wrong.
+    """
+    known = _reads.get(rule)
+    if known is None:
+        code = rule.__code__
+        names = code.co_varnames[1 : code.co_argcount]
+        read = set(code.co_cellvars)
+        instructions = list(dis.get_instructions(code))
+        for instruction, following in itertools.zip_longest(instructions, instructions[1:]):
+            if instruction.opname == "LOAD_FAST" and instruction.argval in names:
+                if following is None or following.opname != "LOAD_ATTR" or following.argval not in _META:
+                    read.add(instruction.argval)
+        known = tuple(name in read for name in names) + (True,) * count
+        _reads[rule] = known
+    return known[: count + 1]
+
+
+def apply(op: str, operands: Sequence[Any], arg: Any = None) -> Any:
+    """Record an operation on tensors and, if any of them requires a gradient, the way back through it."""
+    value = record(op, [t._value for t in operands], arg)
+    result = Tensor._wrap(value)
+    if _state.enabled:
+        for operand in operands:
+            if operand.requires_grad:
+                rule = TABLE[op].gradient
+                if rule is not None and value.dtype.category == 2:
+                    _connect(op, rule, operands, arg, (result,))
+                break
+    return result
+
+
+def apply_composite(op: str, operands: Sequence[Any], arg: Any, rule: Callable | None, several: bool = False) -> Any:
+    """Record a composite. Its rule is called as rule(g, y, *operands, arg), with tuples g, y for several results."""
+    values = [t._value for t in operands]
+    results = tuple(Tensor._wrap(v) for v in (record_many(op, values, arg) if several else (record(op, values, arg),)))
+    if _state.enabled and rule is not None and any(t.requires_grad for t in operands):
+        _connect(op, rule, operands, arg, results)
+    return results if several else results[0]
+
+
+def _connect(op: str, rule: Callable, operands: Sequence[Any], arg: Any, results: tuple) -> None:
+    node = Node(op, rule, operands, arg, len(results))
+    reads = rule_reads(rule, len(operands))
+    node.saved = [
+        (t, t._value, t._version) if full else (None, Meta(t._value), 0) for t, full in zip(operands, reads[1:], strict=False)
+    ]
+    node.metas = [r._value.dtype for r in results]
+    node.result = [r._value if reads[0] else Meta(r._value) for r in results]
+    for number, result in enumerate(results):
+        if result._value.dtype.category == 2:
+            result.requires_grad = True
+            result._node = node
+            result._output = number
+    for tape in _state.tapes:
+        tape._nodes.append(TapeNode(op, tuple(operands)))
+
+
+# ---- backward ----------------------------------------------------------------------------------------------------
+
+
+def backward(
+    roots: Sequence[tuple[Any, Any]], retain_graph: bool, create_graph: bool, inputs: Sequence[Any] | None = None
+) -> dict[int, Any]:
+    """Send gradients from roots (tensor, gradient) back. Without `inputs` they are added to the leaves' `.grad`;
+    with them the gradients of just those tensors are returned, by id."""
+    wanted = None if inputs is None else {_place(t): id(t) for t in inputs}
+    found: dict[int, Any] = {}
+    pending: dict[Node, list[Any]] = {}
+    heap: list[tuple[int, Node]] = []
+
+    def send(edge: tuple | None, gradient: Any) -> None:
+        if edge is None or gradient is None:
+            return
+        target, output = edge
+        if output < 0:
+            _arrive_at_leaf(target, gradient, wanted, found)
+            return
+        waiting = pending.get(target)
+        if waiting is None:
+            waiting = pending[target] = [None] * target.outputs
+            heapq.heappush(heap, (-target.number, target))
+        waiting[output] = gradient if waiting[output] is None else waiting[output] + gradient
+
+    with _GradMode(create_graph):
+        for tensor, gradient in roots:
+            send((tensor._node, tensor._output) if tensor._node is not None else (tensor, -1), gradient)
+        while heap:
+            node = heapq.heappop(heap)[1]
+            gradients = pending.pop(node)
+            if wanted is not None:
+                for output, gradient in enumerate(gradients):
+                    target_id = wanted.get((id(node), output))
+                    if target_id is not None and gradient is not None:
+                        found[target_id] = gradient
+            for edge, gradient in zip(node.edges, _node_gradients(node, gradients, create_graph), strict=False):
+                send(edge, gradient)
+            if not retain_graph:
+                node.saved, node.result, node.released = [], None, True
+    return found
+
+
+def _place(tensor: Any) -> tuple[int, int]:
+    return (id(tensor._node), tensor._output) if tensor._node is not None else (id(tensor), -1)
+
+
+def _arrive_at_leaf(leaf: Any, gradient: Any, wanted: dict | None, found: dict[int, Any]) -> None:
+    for hook in leaf._hooks or ():
+        replaced = hook(gradient)
+        gradient = gradient if replaced is None else replaced
+    if wanted is not None:
+        key = wanted.get((id(leaf), -1))
+        if key is not None:
+            found[key] = found[key] + gradient if key in found else gradient
+    elif leaf.grad is None:
+        leaf.grad = gradient
+    else:
+        leaf.grad = leaf.grad + gradient
+
+
+def _node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Iterable[Any]:
+    if node.released:
+        raise RuntimeError(
+            f"{node.op}: trying to go backward through the graph a second time, but what it saved was freed; "
+            "call backward(retain_graph=True) the first time"
+        )
+    operands = []
+    for (tensor, value, version), edge in zip(node.saved, node.edges, strict=True):
+        if tensor is None:
+            operands.append(value)
+            continue
+        if tensor._version != version:
+            raise RuntimeError(
+                f"{node.op}: one of the tensors needed for its gradient, of shape {list(value.shape)}, was changed in place "
+                f"after the operation (version {tensor._version}, expected {version}); clone it before changing it"
+            )
+        operands.append(tensor if create_graph else Tensor._wrap(value))
+    results = [_result(node, value, number, create_graph) for number, value in enumerate(node.result)]
+    full = [_zeros_like(r) if g is None else g for g, r in zip(gradients, node.result, strict=True)]
+    several = node.outputs > 1
+    g, y = (tuple(full), tuple(results)) if several else (full[0], results[0])
+    kind = TABLE[node.op].kind if node.op in TABLE else "composite"
+    extra = (node.arg,) if kind in ("view", "reduce", "composite", "index") else ()
+    made = node.rule(g, y, *operands, *extra)
+    return [_fit(x, o, e) for x, o, e in zip(made, operands, node.edges, strict=True)]
+
+
+def _result(node: Node, value: Any, number: int, create_graph: bool) -> Any:
+    if isinstance(value, Meta):
+        return value
+    tensor = Tensor._wrap(value)
+    if create_graph:
+        tensor.requires_grad, tensor._node, tensor._output = True, node, number
+    return tensor
+
+
+def _zeros_like(meta: Any) -> Any:
+    from netcl.ops.creation import full
+
+    return full(meta.shape, 0.0, dtype=meta.dtype, device=meta.device)
+
+
+def _fit(gradient: Any, operand: Any, edge: Any) -> Any:
+    """The gradient in the operand's shape and dtype: broadcasting summed away."""
+    if gradient is None or edge is None:
+        return None
+    if gradient.shape != operand.shape:
+        gradient = gradient.sum_to_shape(operand.shape)
+    if gradient.dtype is not operand.dtype:
+        gradient = gradient.to(operand.dtype)
+    return gradient
+
+
+def grad(
+    outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple:  # fmt: skip
+    """The gradients of `outputs` (a tensor or a sequence) in `inputs`, without touching `.grad` (torch.autograd.grad).
+
+    Raises RuntimeError for an input that outputs do not depend on, unless `allow_unused`.
+    """
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    given = [grad_outputs] * len(outputs) if grad_outputs is None or isinstance(grad_outputs, Tensor) else list(grad_outputs)
+    roots = [(t, start_gradient(t, g)) for t, g in zip(outputs, given, strict=True)]
+    for t in inputs:
+        if not t.requires_grad:
+            raise RuntimeError("grad: one of the inputs does not require a gradient; set requires_grad=True on it before use")
+    keep = create_graph if retain_graph is None else retain_graph
+    found = backward(roots, keep, create_graph, inputs)
+    result = tuple(found.get(id(t)) for t in inputs)
+    if not allow_unused and any(g is None for g in result):
+        raise RuntimeError("grad: one of the inputs was not used to compute the outputs; pass allow_unused=True for None")
+    return result
+
+
+def start_gradient(tensor: Any, gradient: Any) -> Any:
+    """The gradient to start from at an output: given, or 1 for a scalar."""
+    if not tensor.requires_grad:
+        raise RuntimeError(
+            "backward: the tensor does not require a gradient and has no graph; "
+            "was it computed under no_grad, or from tensors without requires_grad=True?"
+        )
+    if gradient is None:
+        if tensor.numel() != 1:
+            raise RuntimeError(
+                f"backward: a gradient can be made up only for scalars, this tensor has shape {list(tensor.shape)}; "
+                "pass gradient=, or reduce it with .sum() or .mean()"
+            )
+        from netcl.ops.creation import full
+
+        return full(tensor.shape, 1.0, dtype=tensor.dtype, device=tensor.device)
+    if gradient.shape != tensor.shape:
+        raise RuntimeError(f"backward: gradient has shape {list(gradient.shape)}, the tensor {list(tensor.shape)}; they must match")
+    return gradient
+
+
+# ---- Tape --------------------------------------------------------------------------------------------------------
+
+
+class TapeNode:
+    """What a Tape remembers of one operation: its name and its input tensors."""
+
+    __slots__ = ("inputs", "op_name")
+
+    def __init__(self, op_name: str, inputs: tuple):
+        self.op_name = op_name
+        self.inputs = inputs
+
+    @property
+    def requires_grad(self) -> bool:
+        return any(tensor.requires_grad for tensor in self.inputs)
+
+    def __repr__(self) -> str:
+        return f"TapeNode({self.op_name}, {len(self.inputs)} inputs)"
+
+
+class Tape:
+    """Listens to the operations that are recorded for gradients in this thread while it is open.
+
+    >>> import netcl as nc
+    >>> w = nc.tensor([2.0], requires_grad=True)
+    >>> with nc.Tape() as tape:
+    ...     y = w * w
+    >>> [node.op_name for node in tape.nodes]
+    ['mul']
+    """
+
+    def __init__(self) -> None:
+        self._nodes: list[TapeNode] = []
+
+    @property
+    def nodes(self) -> list[TapeNode]:
+        return self._nodes
+
+    def reset(self) -> None:
+        """Forget what was recorded."""
+        self._nodes.clear()
+
+    def __enter__(self) -> Tape:
+        _state.tapes.append(self)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        _state.tapes.remove(self)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __iter__(self) -> Iterator[TapeNode]:
+        return iter(self._nodes)
+
+
+from netcl.tensor import Tensor  # noqa: E402  (the two know each other)
+
+__all__ = ["Node", "Primitive", "Tape", "TapeNode", "apply", "apply_composite", "backward", "enable_grad", "grad", "no_grad"]

@@ -1,0 +1,71 @@
+"""Small kernels that do not need each other, in one launch.
+
+On the cpu target a kernel is a number of independent work-items, so kernels of one dependency level can share a
+launch: each takes a range of the items. A launch costs about as much as 30,000 multiply-adds, so this is done for
+small ones only; big ones fill the device by themselves.
+"""
+
+from __future__ import annotations
+
+import re
+
+from netcl.codegen.ir import KernelSource
+
+SMALL = 1 << 22  # operations and bytes: beyond this a kernel is launched alone
+MAX_ARGUMENTS = 100
+
+
+def merge_small(sources: list[KernelSource], needs: list[set[int]]) -> tuple[list[KernelSource], list[list[int]]]:
+    """Kernels merged by level, and for each launch the kernels that it holds. `needs[n]` are the kernels before n."""
+    level: list[int] = []
+    for number in range(len(sources)):
+        level.append(1 + max((level[other] for other in needs[number]), default=-1))
+    groups: list[list[int]] = []
+    open_group: dict[int, list[int]] = {}
+    for number in sorted(range(len(sources)), key=lambda n: (level[n], n)):
+        source = sources[number]
+        group = open_group.get(level[number])
+        small = source.flops + source.bytes_moved <= SMALL
+        if group is not None and small and sum(len(sources[n].arguments) for n in group) < MAX_ARGUMENTS:
+            group.append(number)
+            continue
+        groups.append([number])
+        if small:
+            open_group[level[number]] = groups[-1]
+    return [sources[group[0]] if len(group) == 1 else _merge([sources[n] for n in group]) for group in groups], groups
+
+
+def _merge(sources: list[KernelSource]) -> KernelSource:
+    """One kernel that calls each source's body for its share of the work-items."""
+    preambles: dict[str, None] = {}
+    functions, parameters, calls, arguments = [], [], [], []
+    first = 0
+    for number, source in enumerate(sources):
+        preamble, rest = source.source.split("__kernel void", 1)
+        for helper in _functions(preamble):
+            preambles.setdefault(helper)
+        header, body = rest.split("{", 1)
+        listed = header[header.index("(") + 1 : header.rindex(")")].split(", ")
+        names = [re.split(r"[ *]+", parameter)[-1] for parameter in listed]
+        body = body.replace("get_group_id(0)", "netcl_group")
+        functions.append(f"void part{number}(const int netcl_group, {', '.join(listed)}) {{{body}")
+        parameters += [re.sub(rf"\b{name}$", f"{name}_{number}", p) for name, p in zip(names, listed, strict=True)]
+        given = ", ".join(f"{name}_{number}" for name in names)
+        last = first + source.global_size[0]
+        calls.append(f"if (item < {last}) part{number}(item - {first}, {given});")
+        first = last
+        arguments += source.arguments
+    name = "_and_".join(dict.fromkeys(source.name for source in sources))[:60]
+    text = "\n".join([*preambles, *functions])
+    text += f"\n__kernel void {name}({', '.join(parameters)}) {{\n  const int item = get_group_id(0);\n  "
+    text += "\n  else ".join(calls) + "\n}\n"
+    same = {pair for source in sources for pair in source.same_element}
+    return KernelSource(
+        name, text, (first,), (1,), arguments, sum(s.flops for s in sources),
+        sum(s.bytes_moved for s in sources), same,
+    )  # fmt: skip
+
+
+def _functions(preamble: str) -> list[str]:
+    """A preamble's top-level functions, so that each is written once."""
+    return [piece + "\n}" for piece in preamble.split("\n}") if piece.strip()] if preamble.strip() else []

@@ -1,0 +1,61 @@
+"""What the code generators read: nodes of an expanded graph, and the description of one kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from netcl.core.dtypes import DType
+
+Shape = tuple[int, ...]
+
+
+class Node:
+    """One primitive applied to nodes. Hash-consed by the graph that made it: equal nodes are the same object."""
+
+    __slots__ = ("arg", "dtype", "number", "op", "primitive", "shape", "src")
+
+    def __init__(self, op: str, primitive: Any, src: tuple[Node, ...], arg: Any, shape: Shape, dtype: DType, number: int):
+        self.op = op
+        self.primitive = primitive
+        self.src = src
+        self.arg = arg
+        self.shape = shape
+        self.dtype = dtype
+        self.number = number
+
+    def __repr__(self) -> str:
+        sources = ", ".join(f"%{source.number}" for source in self.src)
+        argument = "" if self.arg is None else f" {self.arg}"
+        return f"%{self.number} = {self.op}({sources}){argument} : {self.dtype.name}{list(self.shape)}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the elements of a materialised node lie: element (i, j, ..) at offset + i*strides[0] + j*strides[1] + .."""
+
+    strides: tuple[int, ...]
+    dynamic_offset: bool = False  # the offset is a kernel argument, so that sliding windows share a kernel
+
+
+@dataclass
+class KernelSource:
+    """Generated text and how to launch it."""
+
+    name: str
+    source: str
+    global_size: tuple[int, ...]
+    local_size: tuple[int, ...] | None
+    arguments: list[Any] = field(default_factory=list)  # what each kernel argument is bound to, see plan.py
+    flops: int = 0
+    bytes_moved: int = 0
+    same_element: set[tuple[Node, Node]] = field(default_factory=set)  # results that may overwrite an operand
+
+
+def contiguous_strides(shape: Shape) -> tuple[int, ...]:
+    strides = []
+    step = 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size
+    return tuple(reversed(strides))

@@ -1,0 +1,37 @@
+"""The two kinds of code: `cpu` (fat work-items, explicit vectors) and `gpu` (work-groups, local memory)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """How kernels are cut for one device."""
+
+    kind: str  # cpu, gpu
+    work_items: int  # cpu: fat work-items in a launch, about cores x 4
+    work_per_item: int  # elements that make another work-item worth its start
+    group_size: int  # gpu: work-items in a group
+    max_groups: int  # gpu: groups in a launch; more work loops
+    vector_bytes: int = 64  # cpu: one register
+
+    def lanes(self, size: int, itemsize: int) -> int:
+        """Width of the vectors over a loop of `size` turns: 16 where that many are, else the next smaller power."""
+        for lanes in (16, 8, 4, 2):
+            if size >= lanes:
+                return lanes
+        return 1
+
+
+def target_for(device: object) -> Target:
+    """The Target of a device (its `target`, compute units and limits)."""
+    units = device.capabilities.compute_units  # type: ignore[attr-defined]
+    group = min(256, device.capabilities.max_work_group_size)  # type: ignore[attr-defined]
+    return Target(
+        kind=device.target,  # type: ignore[attr-defined]
+        work_items=units * 4,
+        work_per_item=8192,
+        group_size=1 << (group.bit_length() - 1),
+        max_groups=max(64, units * 16),
+    )

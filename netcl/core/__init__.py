@@ -1,0 +1,1 @@
+"""Devices, memory, programs and launches: the only layer of netcl that imports pyopencl."""

@@ -1,0 +1,75 @@
+"""Checks that only the device can make: a kernel raises a flag, and the next read of a value raises the error.
+
+A device has one flag: (raised, site, value, position). Sites are numbered as checks are recorded; the texts of the
+last ones are kept, so that the error names the operation and the user's line.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from netcl.core import launch
+
+_KEPT_SITES = 4096
+_FLAG_BYTES = 16
+
+
+class _Flags:
+    """The flag of one device."""
+
+    def __init__(self, device: Any):
+        self.buffer = device.pool.allocate(_FLAG_BYTES)
+        launch.fill_zero(device, self.buffer, _FLAG_BYTES)
+        self.sites: OrderedDict[int, str] = OrderedDict()
+        self.next_site = 0
+        self.pending = False
+
+
+_by_device: dict[Any, _Flags] = {}
+_lock = threading.Lock()
+
+
+def _flags(device: Any) -> _Flags:
+    with _lock:
+        found = _by_device.get(device)
+        if found is None:
+            found = _by_device[device] = _Flags(device)
+        return found
+
+
+def buffer(device: Any) -> Any:
+    return _flags(device).buffer
+
+
+def new_site(device: Any, text: str) -> int:
+    """A number for a check recorded now; `text` names the operation and the user's line."""
+    flags = _flags(device)
+    with _lock:
+        site = flags.next_site
+        flags.next_site = (site + 1) % 2**31
+        flags.sites[site] = text
+        if len(flags.sites) > _KEPT_SITES:
+            flags.sites.popitem(last=False)
+        return site
+
+
+def mark_pending(device: Any) -> None:
+    """A plan with checks was launched: the next read has to look."""
+    _flags(device).pending = True
+
+
+def raise_if_set(device: Any) -> None:
+    """IndexError for the first failed check since the last call. Reads 16 bytes if a plan with checks has run."""
+    flags = _by_device.get(device)
+    if flags is None or not flags.pending:
+        return
+    flags.pending = False
+    raised, site, value, position = launch.read(device, flags.buffer, 0, _FLAG_BYTES).view(np.int32)
+    if raised:
+        launch.fill_zero(device, flags.buffer, _FLAG_BYTES)
+        text = flags.sites.get(int(site), "an earlier operation")
+        raise IndexError(f"{text}: index {value} at position {position} is out of range")

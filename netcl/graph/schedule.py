@@ -1,0 +1,403 @@
+"""Which nodes share a kernel.
+
+Anchors are the nodes that must exist somewhere: reductions, contractions, library operations and every node whose
+value is wanted in memory. Everything else is evaluated inside the kernels that need it. Anchors are taken in
+topological order, and each joins the latest kernel that it can: the iteration spaces must agree, whatever it needs
+from that kernel must be needed at the very coordinates where the kernel has it, and no cycle may arise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+
+from netcl.codegen import index as ix
+from netcl.codegen.ir import Node, Shape
+from netcl.codegen.views import Coordinates, operand_coordinates, strided
+
+MAX_ANCHORS = 48  # in one kernel: bounds compile time and the number of arguments
+MAX_CHAIN = 400  # elementwise nodes evaluated for one anchor before one of them is put into memory
+SMALL_TOTAL = 2048  # elements: a whole reduction this small is one row, so that elementwise work can follow it
+BEFORE_LIMIT = 16384  # elements that every work-item may reduce for itself ahead of its rows
+
+
+@dataclass(eq=False)
+class Kernel:
+    """One launch in the making. Coordinates are in variables d0, d1, .. of `shape` (which has no sizes of 1)."""
+
+    kind: str  # rowwise, matmul
+    shape: Shape
+    inner: frozenset[int] = frozenset()
+    placed: dict[Node, Coordinates] = field(default_factory=dict)  # anchors, where their values are
+    sources: dict[Node, Coordinates] = field(default_factory=dict)  # reductions, where their operands are read
+    levels: dict[Node, str] = field(default_factory=dict)  # full, row, total, before
+    needs: set[Kernel] = field(default_factory=set)
+    order: int = 0
+
+
+def squeeze(shape: Shape) -> Shape:
+    return tuple(size for size in shape if size != 1)
+
+
+def spread(shape: Shape, variables: list[ix.Index]) -> Coordinates:
+    """Coordinates of an array of `shape` whose sizes other than 1 are the variables, in order."""
+    moving = iter(variables)
+    return tuple(ix.ZERO if size == 1 else next(moving) for size in shape)
+
+
+class Scheduler:
+    """Groups the anchors of one graph."""
+
+    def __init__(self, nodes: list[Node], wanted: set[Node]):
+        self.nodes = nodes
+        self.wanted = wanted
+        self.anchors = set(wanted) | self._forced(nodes)
+        self.kernels: list[Kernel] = []
+        self.home: dict[Node, Kernel] = {}
+
+    # ---- anchors ----
+
+    def _forced(self, nodes: list[Node]) -> set[Node]:
+        forced: set[Node] = set()
+        for node in nodes:
+            if node.primitive.kind in ("reduce", "contraction"):
+                forced.add(node)
+            if node.primitive.kind == "contraction":
+                forced.update(base for base in map(operand_base, node.src) if not is_source(base))
+        return forced
+
+    def run(self) -> list[Kernel]:
+        for _ in range(8):
+            self.kernels, self.home = [], {}
+            for node in self.nodes:
+                if node in self.anchors and not is_source(node) and prod(node.shape):
+                    self._place(node)
+            repeated = self._repeated()
+            if not repeated:
+                break
+            self.anchors |= repeated
+        self._repeat_small_totals()
+        return self._in_order()
+
+    def _repeated(self) -> set[Node]:
+        """Costly elementwise nodes that several kernels would evaluate: better stored once."""
+        users: dict[Node, set[Kernel]] = {}
+        costs: dict[Node, tuple[int, frozenset[Node]]] = {}
+        for kernel in self.kernels:
+            for node in self._evaluated(kernel):
+                users.setdefault(node, set()).add(kernel)
+        found = set()
+        for node, kernels in users.items():
+            if len(kernels) > 1 and node not in self.anchors and node.primitive.kind == "elementwise":
+                cost, loads = self._cost(node, costs)
+                if (len(loads) > 1 or cost > 6) and node.dtype.itemsize * prod(node.shape) > 0:
+                    found.add(node)
+        tops = {n for n in found if not any(n in self._below(m) for m in found if m is not n and users[m] >= users[n])}
+        return tops
+
+    def _below(self, node: Node) -> set[Node]:
+        below: set[Node] = set()
+        stack = list(node.src)
+        while stack:
+            current = stack.pop()
+            if current in below or current in self.anchors or is_source(current):
+                continue
+            below.add(current)
+            stack.extend(current.src)
+        return below
+
+    def _cost(self, node: Node, known: dict[Node, tuple[int, frozenset[Node]]]) -> tuple[int, frozenset[Node]]:
+        """Operations and full-size loads that evaluating a node takes."""
+        below = self._below(node)
+        loads = set()
+        for current in below | {node}:
+            for source in current.src:
+                if (source in self.anchors or source.op == "input") and prod(source.shape) >= prod(node.shape):
+                    loads.add(source)
+        heavy = ("exp", "log", "pow", "tanh", "erf", "sigmoid", "uniform", "log1p", "expm1", "sin", "cos")
+        cost = sum(4 if n.op in heavy else 1 for n in below | {node} if n.primitive.kind == "elementwise")
+        return cost, frozenset(loads)
+
+    def _evaluated(self, kernel: Kernel) -> set[Node]:
+        seen: set[Node] = set()
+        stack: list[Node] = []
+        for anchor in kernel.placed:
+            stack.extend(anchor.src)
+        while stack:
+            node = stack.pop()
+            if node in seen or is_source(node) or node in self.anchors:
+                continue
+            seen.add(node)
+            stack.extend(node.src)
+        return seen
+
+    # ---- placing ----
+
+    def _place(self, node: Node) -> None:
+        if node.primitive.kind == "contraction":
+            self._new_matmul(node)
+            return
+        for kernel in self._candidates(node):
+            if self._join(kernel, node):
+                return
+        self._new_rowwise(node)
+
+    def _candidates(self, node: Node) -> list[Kernel]:
+        """Kernels to try, those that the node needs first, then those that read the same memory; latest first."""
+        needed, inputs = self._reach(node)
+        first = {self.home[n] for n in needed if n in self.home}
+        shared = [k for k in self.kernels if k not in first and k.kind == "rowwise" and self._shares(k, node, inputs)]
+        return sorted(first, key=lambda k: -k.order) + sorted(shared, key=lambda k: -k.order)
+
+    def _shares(self, kernel: Kernel, node: Node, inputs: set[Node]) -> bool:
+        space = squeeze(node.src[0].shape) if node.primitive.kind == "reduce" else squeeze(node.shape)
+        if kernel.shape != space:
+            return False
+        for anchor in kernel.placed:
+            _, theirs = self._reach(anchor)
+            if any(prod(n.shape) > 1 for n in theirs & inputs):
+                return True
+        return False
+
+    def _reach(self, node: Node) -> tuple[set[Node], set[Node]]:
+        """The anchors and the sources that evaluating a node reads directly."""
+        anchors: set[Node] = set()
+        inputs: set[Node] = set()
+        seen: set[Node] = set()
+        stack = list(node.src)
+        while stack:
+            current = stack.pop()
+            if current in seen:
+                continue
+            seen.add(current)
+            if is_source(current):
+                inputs.add(current)
+            elif current in self.anchors:
+                anchors.add(current)
+                inputs.add(current)
+            else:
+                stack.extend(current.src)
+                if len(seen) > MAX_CHAIN and current.primitive.kind == "elementwise":
+                    raise ChainTooLong(current)
+        return anchors, inputs
+
+    def _join(self, kernel: Kernel, node: Node) -> bool:
+        if len(kernel.placed) >= MAX_ANCHORS:
+            return False
+        for inner, level, source, result in self._placements(kernel, node):
+            reads = self._reads(node, source if source is not None else result)
+            if not self._aligned(kernel, reads, level):
+                continue
+            if inner and not kernel.inner:  # a map kernel becomes a row kernel: what it had is full now
+                kernel.levels = {placed: "full" for placed in kernel.levels}
+            kernel.inner = inner
+            kernel.placed[node] = result
+            kernel.levels[node] = level
+            if source is not None:
+                kernel.sources[node] = source
+            self.home[node] = kernel
+            kernel.needs |= {self.home[n] for n, _ in reads if n in self.home and self.home[n] is not kernel}
+            return True
+        return False
+
+    def _placements(self, kernel: Kernel, node: Node) -> list[tuple]:
+        """Ways to put a node into a kernel's space: (inner axes, level, operand coordinates, result coordinates)."""
+        variables = [ix.variable(f"d{axis}", size) for axis, size in enumerate(kernel.shape)]
+        outer = [axis for axis in range(len(kernel.shape)) if axis not in kernel.inner]
+        row_shape = tuple(kernel.shape[axis] for axis in outer)
+        row_variables = [variables[axis] for axis in outer]
+        found: list[tuple] = []
+        if node.primitive.kind == "reduce":
+            if kernel.kind != "rowwise":
+                return []
+            return self._reduce_placements(kernel, node, variables, row_shape, row_variables)
+        shape = squeeze(node.shape)
+        if shape == kernel.shape:
+            found.append((kernel.inner, "full" if kernel.inner else "row", None, spread(node.shape, variables)))
+        elif prod(shape) == prod(kernel.shape) and not kernel.inner and shape:
+            flat = ix.flatten(variables, kernel.shape)
+            found.append((kernel.inner, "row", None, ix.unflatten(flat, node.shape)))
+        if kernel.kind == "rowwise":
+            if kernel.inner and shape == row_shape:
+                found.append((kernel.inner, "row", None, spread(node.shape, row_variables)))
+            if not shape and (not kernel.inner or outer):
+                found.append((kernel.inner, "total", None, (ix.ZERO,) * len(node.shape)))
+        return found
+
+    def _reduce_placements(
+        self, kernel: Kernel, node: Node, variables: list, row_shape: Shape, row_variables: list
+    ) -> list[tuple]:
+        source_shape = node.src[0].shape
+        space = squeeze(source_shape)
+        axes = frozenset(
+            position
+            for position, axis in enumerate(a for a, size in enumerate(source_shape) if size != 1)
+            if axis in node.arg
+        )
+        whole = len(axes) == len(space)
+        found: list[tuple] = []
+        if space == kernel.shape:
+            source = spread(source_shape, variables)
+            kept = [v for axis, v in enumerate(variables) if axis not in axes]
+            result = spread(node.shape, kept)
+            if kernel.inner == axes and kernel.inner:
+                found.append((kernel.inner, "row", source, result))
+            elif not kernel.inner and all(level == "row" for level in kernel.levels.values()):
+                small = whole and prod(space) <= SMALL_TOTAL
+                if (not whole) or small:
+                    found.append((axes, "row", source, result))
+                if whole:
+                    found.append((frozenset(), "total", source, result))
+            elif not kernel.inner and whole:
+                found.append((frozenset(), "total", source, result))
+        if kernel.inner and space == row_shape and whole and row_shape:
+            found.append((kernel.inner, "total", spread(source_shape, row_variables), (ix.ZERO,) * len(node.shape)))
+        return found
+
+    def _reads(self, node: Node, coordinates: Coordinates) -> list[tuple[Node, Coordinates]]:
+        """The anchors that evaluating a node at coordinates reads, and where."""
+        found: list[tuple[Node, Coordinates]] = []
+        seen = set()
+        kind = node.primitive.kind
+        if kind == "reduce":
+            stack = [(node.src[0], coordinates)]
+        else:
+            stack = list(zip(node.src, operand_coordinates(node, coordinates), strict=True))
+        while stack:
+            pair = stack.pop()
+            if pair in seen:
+                continue
+            seen.add(pair)
+            current, at = pair
+            if is_source(current):
+                continue
+            if current in self.anchors:
+                found.append(pair)
+                continue
+            stack.extend(zip(current.src, operand_coordinates(current, at), strict=True))
+        return found
+
+    def _aligned(self, kernel: Kernel, reads: list, level: str) -> bool:
+        for anchor, at in reads:
+            home = self.home.get(anchor)
+            if home is kernel:
+                if kernel.placed[anchor] != at:
+                    return False
+                if kernel.levels[anchor] == "total" and level != "total":
+                    return False
+            elif home is not None and self._depends(home, kernel):
+                return False
+        return True
+
+    def _depends(self, later: Kernel, earlier: Kernel) -> bool:
+        """Whether `later` needs `earlier`, directly or through others."""
+        seen: set[Kernel] = set()
+        stack = [later]
+        while stack:
+            current = stack.pop()
+            if current is earlier:
+                return True
+            if current not in seen:
+                seen.add(current)
+                stack.extend(current.needs)
+        return False
+
+    # ---- small reductions that every work-item does for itself ----
+
+    def _repeat_small_totals(self) -> None:
+        """A small whole reduction that stands alone, reads only what is there already and feeds one or two row
+        kernels is done by each of their work-items ahead of its rows: cheaper than a launch, and no group waits."""
+        for kernel in list(self.kernels):
+            users = [k for k in self.kernels if kernel in k.needs]
+            alone = len(kernel.placed) == 1 and kernel.sources and not kernel.needs
+            if not alone or not users or len(users) > 2 or prod(kernel.shape) > BEFORE_LIMIT:
+                continue
+            (total,) = kernel.placed
+            fits = all(k.kind == "rowwise" and prod(k.shape) >= 8 * prod(kernel.shape) for k in users)
+            if total in self.wanted or prod(total.shape) != 1 or not fits:
+                continue
+            renamed = [ix.variable(f"p{total.number}_{n}", size) for n, size in enumerate(kernel.shape)]
+            for user in users:
+                user.sources[total] = spread(total.src[0].shape, renamed)
+                user.placed[total] = (ix.ZERO,) * len(total.shape)
+                user.levels[total] = "before"
+                user.needs.discard(kernel)
+            self.kernels.remove(kernel)
+
+    # ---- new kernels ----
+
+    def _new_rowwise(self, node: Node) -> None:
+        if node.primitive.kind == "reduce":
+            kernel = Kernel("rowwise", squeeze(node.src[0].shape))
+        else:
+            kernel = Kernel("rowwise", squeeze(node.shape))
+        kernel.order = len(self.kernels)
+        self.kernels.append(kernel)
+        joined = self._join(kernel, node)
+        assert joined, f"{node} fits no kernel of its own"
+
+    def _new_matmul(self, node: Node) -> None:
+        shape = squeeze(node.shape)
+        kernel = Kernel("matmul", shape, order=len(self.kernels))
+        variables = [ix.variable(f"d{axis}", size) for axis, size in enumerate(shape)]
+        kernel.placed[node] = spread(node.shape, variables)
+        kernel.levels[node] = "row"
+        kernel.needs = {self.home[base] for base in map(operand_base, node.src) if base in self.home}
+        self.home[node] = kernel
+        self.kernels.append(kernel)
+
+    # ---- order ----
+
+    def _in_order(self) -> list[Kernel]:
+        """Kernels sorted so that each comes after what it needs, otherwise in program order."""
+        done: list[Kernel] = []
+        placed: set[Kernel] = set()
+        for kernel in self.kernels:
+            stack = [kernel]
+            while stack:
+                current = stack[-1]
+                if current in placed:
+                    stack.pop()
+                    continue
+                waiting = sorted((k for k in current.needs if k not in placed), key=lambda k: k.order)
+                if waiting:
+                    stack.append(waiting[0])
+                    continue
+                placed.add(current)
+                done.append(current)
+                stack.pop()
+        return done
+
+
+class ChainTooLong(Exception):
+    """An elementwise chain too long for one kernel; `node` should be put into memory."""
+
+    def __init__(self, node: Node):
+        super().__init__(str(node))
+        self.node = node
+
+
+def is_source(node: Node) -> bool:
+    """Nodes that are there before any kernel runs, or cost nothing: inputs, scalars, literals, coordinates."""
+    return node.primitive.kind == "source"
+
+
+def operand_base(node: Node) -> Node:
+    """What a contraction reads for an operand: the node under strided views (and widening casts), else the operand."""
+    found = strided(node, _readable)
+    return node if found is None else found[0]
+
+
+def _readable(node: Node) -> bool:
+    return node.primitive.kind != "view"
+
+
+def schedule(nodes: list[Node], wanted: set[Node]) -> tuple[list[Kernel], set[Node]]:
+    """The kernels in launch order, and all anchors."""
+    extra: set[Node] = set()
+    while True:
+        scheduler = Scheduler(nodes, wanted | extra)
+        try:
+            return scheduler.run(), scheduler.anchors
+        except ChainTooLong as long:
+            extra.add(long.node)

@@ -1,0 +1,214 @@
+"""Values and traces: what recording an operation makes.
+
+A `Value` is a handle: either realised (a buffer and a layout) or pending (a position in a trace). A `Trace` is the
+linear record of one thread's pending operations on one device: tuples of plain data, never references between
+values, so a value that nobody holds any more is simply not computed, and freeing a long chain recurses nowhere.
+The tuple of records is the plan's key. Nothing here touches the device.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from netcl.codegen.ir import Shape
+from netcl.core.dtypes import DType
+from netcl.graph.primitives import TABLE
+
+MAX_PENDING = int(os.environ.get("NETCL_MAX_PENDING", "1000"))  # records after which a trace runs by itself
+
+
+class Value:
+    """An array on a device, computed or still to be."""
+
+    __slots__ = ("__weakref__", "buffer", "device", "dtype", "index", "offset", "shape", "strides", "trace")
+
+    def __init__(self, shape: Shape, dtype: DType, device: Any, trace: Trace | None, index: int):
+        self.shape = shape
+        self.dtype = dtype
+        self.device = device
+        self.trace = trace
+        self.index = index
+        self.buffer: Any = None
+        self.strides: tuple[int, ...] | None = None  # None: contiguous
+        self.offset = 0
+
+    @classmethod
+    def realised(
+        cls, buffer: Any, shape: Shape, dtype: DType, device: Any, strides: tuple[int, ...] | None = None, offset: int = 0
+    ) -> Value:
+        value = cls(shape, dtype, device, None, -1)
+        value.buffer = buffer
+        value.strides = strides
+        value.offset = offset
+        return value
+
+    def realise(self) -> Value:
+        """Run whatever this value waits for. Enqueues; does not wait for the device."""
+        if self.buffer is None:
+            assert self.trace is not None
+            self.trace.flush()
+        return self
+
+
+class Trace:
+    """The pending operations of one thread on one device, in program order."""
+
+    __slots__ = ("aliases", "device", "error", "input_refs", "inputs", "lock", "records", "scalars", "values")
+
+    def __init__(self, device: Any):
+        self.device = device
+        self.records: list[tuple] = []  # (op, arg, operand positions)
+        self.values: list[Any] = []  # weak reference to the Value of each record, or None
+        self.inputs: list[Value] = []
+        self.input_refs: dict[int, int] = {}  # id(realised value) -> position
+        self.aliases: dict[int, int] = {}  # id(buffer) -> number, so that the key tells equal buffers from different
+        self.scalars: list[Any] = []
+        self.lock = threading.RLock()
+        self.error: BaseException | None = None
+
+    def position(self, value: Value) -> int:
+        """The position of an operand; a realised value becomes an input."""
+        if value.trace is self:
+            return value.index
+        if value.buffer is None:
+            value.realise()
+        found = self.input_refs.get(id(value))
+        if found is None:
+            alias = self.aliases.setdefault(id(value.buffer), len(self.aliases))
+            strides = value.strides
+            arg = (value.dtype.name, value.shape, strides, value.offset != 0, alias)
+            found = self._append(("input", arg, ()), None)
+            self.input_refs[id(value)] = found
+            self.inputs.append(value)
+        return found
+
+    def _append(self, record: tuple, reference: Any) -> int:
+        self.records.append(record)
+        self.values.append(reference)
+        return len(self.records) - 1
+
+    def add(self, op: str, operands: Sequence[Value], arg: Any, shape: Shape, dtype: DType) -> Value:
+        record = (op, arg, tuple([v.index if v.trace is self else self.position(v) for v in operands]))
+        value = Value(shape, dtype, self.device, self, len(self.records))
+        self.records.append(record)
+        self.values.append(weakref.ref(value))
+        return value
+
+    def scalar(self, number: Any, dtype: DType) -> Value:
+        value = Value((), dtype, self.device, self, len(self.records))
+        self.records.append(("scalar", (dtype.name,), ()))
+        self.values.append(None)  # a scalar is an argument, never an output
+        self.scalars.append(number)
+        return value
+
+    def flush(self) -> None:
+        """Run the pending operations. On an error they stay pending, and asking again tries again."""
+        from netcl.graph.plan import execute
+
+        with self.lock:
+            if _pending.traces.get(self.device) is self:
+                del _pending.traces[self.device]
+            if self.records:
+                execute(self)
+
+
+class _Pending(threading.local):
+    """Each thread's traces, and the trace that recording is diverted to while a composite is expanded."""
+
+    def __init__(self) -> None:
+        self.traces: dict[Any, Trace] = {}
+        self.expansion: Trace | None = None
+        self.eager = os.environ.get("NETCL_EAGER", "0") not in ("", "0")
+
+
+_pending = _Pending()
+
+
+def trace_for(device: Any) -> Trace:
+    """The calling thread's open trace on `device`."""
+    if _pending.expansion is not None:
+        return _pending.expansion
+    trace = _pending.traces.get(device)
+    if trace is None:
+        trace = _pending.traces[device] = Trace(device)
+    return trace
+
+
+def record(op: str, operands: Sequence[Value], arg: Any = None) -> Value:
+    """Record one operation: checks shapes and dtypes now, computes later."""
+    primitive = TABLE[op]
+    shape, dtype = primitive.infer(operands, arg)
+    trace = trace_for(operands[0].device)
+    value = trace.add(op, operands, arg, shape, dtype)
+    if (_pending.eager or len(trace.records) >= MAX_PENDING) and _pending.expansion is None:
+        trace.flush()
+    return value
+
+
+def record_source(op: str, device: Any, arg: Any) -> Value:
+    """Record a node without operands (literal, iota)."""
+    shape, dtype = TABLE[op].infer((), arg)
+    return trace_for(device).add(op, (), arg, shape, dtype)
+
+
+def record_scalar(number: Any, dtype: DType, device: Any) -> Value:
+    """A Python number as a kernel argument: its value is not part of the plan's key."""
+    return trace_for(device).scalar(number, dtype)
+
+
+def record_many(op: str, operands: Sequence[Value], arg: Any = None) -> tuple[Value, ...]:
+    """Record a composite with several results."""
+    metas = TABLE[op].infer(operands, arg)
+    trace = trace_for(operands[0].device)
+    position = trace._append((op, arg, tuple([trace.position(v) for v in operands])), None)
+    results = []
+    for number, (shape, dtype) in enumerate(metas):
+        value = Value(shape, dtype, trace.device, trace, len(trace.records))
+        trace._append(("item", number, (position,)), weakref.ref(value))
+        results.append(value)
+    if (_pending.eager or len(trace.records) >= MAX_PENDING) and _pending.expansion is None:
+        trace.flush()
+    return tuple(results)
+
+
+def user_line() -> str:
+    """`file:line` of the innermost frame outside netcl."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "netcl":
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def flush_thread() -> None:
+    """Run everything that this thread has recorded."""
+    for trace in list(_pending.traces.values()):
+        trace.flush()
+
+
+@contextmanager
+def expansion(trace: Trace) -> Iterator[None]:
+    """Recording goes to `trace` inside: how a composite's body is read."""
+    outer = _pending.expansion
+    _pending.expansion = trace
+    try:
+        yield
+    finally:
+        _pending.expansion = outer
+
+
+@contextmanager
+def eager(enabled: bool = True) -> Iterator[None]:
+    """Run each operation at once, unfused: for debugging, and as the reference for fused results."""
+    outer = _pending.eager
+    flush_thread()
+    _pending.eager = enabled
+    try:
+        yield
+    finally:
+        _pending.eager = outer

@@ -1,0 +1,68 @@
+"""Views of values: free on realised ones where strides allow, recorded otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netcl.codegen.ir import Shape, contiguous_strides
+from netcl.graph import value as tracing
+from netcl.graph.value import Value, record
+
+Strides = tuple[int, ...]
+
+
+def view(op: str, value: Value, arg: Any) -> Value:
+    """reshape, permute, expand, slice or pad of a value."""
+    if value.buffer is not None and tracing._pending.expansion is None and op in _LAYOUT:
+        strides = contiguous_strides(value.shape) if value.strides is None else value.strides
+        found = _LAYOUT[op](value.shape, strides, arg)
+        if found is not None:
+            shape, strides, shift = found
+            kept = None if strides == contiguous_strides(shape) else strides
+            return Value.realised(value.buffer, shape, value.dtype, value.device, kept, value.offset + shift)
+    return record(op, (value,), arg)
+
+
+def _permute(shape: Shape, strides: Strides, axes: tuple[int, ...]) -> tuple[Shape, Strides, int]:
+    return tuple(shape[axis] for axis in axes), tuple(strides[axis] for axis in axes), 0
+
+
+def _expand(shape: Shape, strides: Strides, wanted: Shape) -> tuple[Shape, Strides, int]:
+    return wanted, tuple(0 if size == 1 else s for size, s in zip(shape, strides, strict=True)), 0
+
+
+def _slice(shape: Shape, strides: Strides, arg: tuple) -> tuple[Shape, Strides, int]:
+    sizes = tuple(len(range(*part)) for part in arg)
+    shift = sum(start * s for (start, _, _), s in zip(arg, strides, strict=True))
+    return sizes, tuple(step * s for (_, _, step), s in zip(arg, strides, strict=True)), 0 if 0 in sizes else shift
+
+
+def _reshape(shape: Shape, strides: Strides, wanted: Shape) -> tuple[Shape, Strides, int] | None:
+    """Strides for the new shape, or None where elements would have to move."""
+    if 0 in shape:
+        return wanted, contiguous_strides(wanted), 0
+    runs: list[list[int]] = []  # [elements, stride of the last]: dimensions that lie evenly behind each other
+    for size, stride in zip(shape, strides, strict=True):
+        if size == 1:
+            continue
+        if runs and runs[-1][1] == size * stride:
+            runs[-1] = [runs[-1][0] * size, stride]
+        else:
+            runs.append([size, stride])
+    result: list[int] = []
+    for size in reversed(wanted):
+        if size == 1:
+            result.append(1)
+            continue
+        if not runs or runs[-1][0] % size:
+            return None
+        run = runs[-1]
+        result.append(run[1])
+        run[0] //= size
+        run[1] *= size
+        if run[0] == 1:
+            runs.pop()
+    return wanted, tuple(reversed(result)), 0
+
+
+_LAYOUT = {"permute": _permute, "expand": _expand, "slice": _slice, "reshape": _reshape}

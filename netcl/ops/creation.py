@@ -1,0 +1,93 @@
+"""Tensors from nothing: constants and ranges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netcl.autograd.tape import apply
+from netcl.core import dtypes
+from netcl.core.device import device as find_device
+from netcl.core.dtypes import DType
+from netcl.graph.value import record_scalar, record_source
+from netcl.ops.shape import sizes
+from netcl.tensor import Tensor, from_data
+
+
+def tensor(data: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor with a copy of data: numbers, nested lists, NumPy arrays, tensors. Floats become float32.
+
+    >>> import netcl as nc
+    >>> nc.tensor([1.0, 2.5])
+    tensor([1.0000, 2.5000])
+    """
+    result = Tensor._wrap(from_data(data, dtype, device))
+    return result.requires_grad_() if requires_grad else result
+
+
+def full(size: Any, fill_value: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of one number. Takes no memory until something needs it there."""
+    shape = sizes("full", (size,))
+    if dtype is None:
+        dtype = dtypes.CATEGORY_DEFAULT[0 if isinstance(fill_value, bool) else 1 if isinstance(fill_value, int) else 2]
+    value = float(fill_value) if dtype.category == 2 else int(fill_value)
+    target = device if device is not None and hasattr(device, "pool") else find_device(device)
+    result = Tensor._wrap(record_source("literal", target, (dtype.name, value)))
+    if shape:
+        result = result.reshape((1,) * len(shape)).expand(shape)
+    return result.requires_grad_() if requires_grad else result
+
+
+def zeros(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros."""
+    return full(sizes("zeros", size), 0.0, dtype or dtypes.float32, device, requires_grad)
+
+
+def ones(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones."""
+    return full(sizes("ones", size), 1.0, dtype or dtypes.float32, device, requires_grad)
+
+
+def zeros_like(input: Tensor, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+    """Zeros in input's shape, dtype and device."""
+    return full(input.shape, 0.0, dtype or input.dtype, input.device, requires_grad)
+
+
+def ones_like(input: Tensor, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+    """Ones in input's shape, dtype and device."""
+    return full(input.shape, 1.0, dtype or input.dtype, input.device, requires_grad)
+
+
+def iota(shape: tuple[int, ...], axis: int, device: Any) -> Tensor:
+    """int64 coordinates along one axis of a shape."""
+    return Tensor._wrap(record_source("iota", device, (tuple(shape), axis)))
+
+
+def arange(
+    start: Any, end: Any = None, step: Any = 1, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """start, start + step, .. below end; arange(n) counts from 0. Integers give int64, else float32."""
+    from math import ceil
+
+    if end is None:
+        start, end = 0, start
+    if step == 0:
+        raise RuntimeError("arange: step must not be zero")
+    floating = any(isinstance(x, float) for x in (start, end, step))
+    dtype = dtype or (dtypes.float32 if floating else dtypes.int64)
+    count = ceil((end - start) / step)
+    if count < 0:
+        raise RuntimeError(f"arange: end {end} cannot be reached from {start} in steps of {step}")
+    target = find_device(device)
+    places = iota((count,), 0, target)
+    if floating or dtype.category == 2:
+        exact = dtypes.float64 if dtype is dtypes.float64 else dtypes.float32
+        places = apply("cast", (places,), exact.name)
+        start, step = float(start), float(step)
+    result = places * step + start if (start, step) != (0, 1) else places
+    result = result.to(dtype)
+    return result.requires_grad_() if requires_grad else result
+
+
+def scalar(number: Any, dtype: DType, device: Any) -> Tensor:
+    """A Python number as a 0-d tensor that is a kernel argument."""
+    return Tensor._wrap(record_scalar(number, dtype, device))

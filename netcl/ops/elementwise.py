@@ -1,0 +1,198 @@
+"""Elementwise operations: each is one entry of the primitive table, or a short composition of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from netcl.autograd.tape import apply
+from netcl.core import dtypes
+from netcl.core.dtypes import DType
+from netcl.graph.value import record_scalar, record_source
+from netcl.tensor import Tensor
+
+Number = int | float | bool
+
+
+def as_tensor_like(number: Any, other: Tensor, floating: bool = False) -> Tensor:
+    """A Python number as an operand: its dtype follows the tensor's unless it is of a higher category."""
+    if isinstance(number, Tensor):
+        return number
+    dtype = number_dtype(number, other.dtype)
+    if floating and dtype.category < 2:
+        dtype = dtypes.float32
+    return Tensor._wrap(record_scalar(number if dtype.category != 2 else float(number), dtype, other._value.device))
+
+
+def number_dtype(number: Any, other: DType) -> DType:
+    category = 0 if isinstance(number, bool) else 1 if isinstance(number, int) else 2
+    if not isinstance(number, (bool, int, float)):
+        raise TypeError(f"expected a tensor or a number, got {type(number).__name__}")
+    if category <= other.category:
+        return dtypes.float32 if other.category == 2 and other is not dtypes.float64 else other
+    return dtypes.CATEGORY_DEFAULT[category]
+
+
+def literal(number: Number, like: Tensor) -> Tensor:
+    """A constant of the formula itself, part of the plan's key (unlike a user's number)."""
+    return Tensor._wrap(record_source("literal", like._value.device, (like.dtype.name, number)))
+
+
+def check_devices(name: str, *tensors: Tensor) -> None:
+    first = tensors[0]._value.device
+    for tensor in tensors:
+        if tensor._value.device is not first and first is not None:
+            raise RuntimeError(
+                f"{name}: expected all tensors on one device, but found {first} and {tensor._value.device}; "
+                "move them with .to(device)"
+            )
+
+
+def _check_binary(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    if isinstance(a, Tensor):
+        if isinstance(b, Tensor):
+            if a._value.device is not b._value.device:
+                check_devices(name, a, b)
+            return a, b
+        return a, as_tensor_like(b, a)
+    if not isinstance(b, Tensor):
+        raise TypeError(f"{name}: expected at least one tensor, got {type(a).__name__} and {type(b).__name__}")
+    return as_tensor_like(a, b), b
+
+
+def _result_like(result: Tensor, a: Any, b: Any) -> Tensor:
+    """A float16 tensor with a Python number stays float16, although the number travels as float32."""
+    for tensor, number in ((a, b), (b, a)):
+        narrow = isinstance(tensor, Tensor) and tensor.dtype in (dtypes.float16, dtypes.bfloat16)
+        if narrow and not isinstance(number, Tensor) and not tensor.shape and result.dtype is dtypes.float32:
+            return result.to(tensor.dtype)
+    return result
+
+
+def _binary(name: str, doc: str) -> Callable[[Any, Any], Tensor]:
+    def function(input: Any, other: Any) -> Tensor:
+        a, b = _check_binary(name, input, other)
+        result = apply(name, (a, b))
+        return result if a is input and b is other else _result_like(result, input, other)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+def _unary(name: str, doc: str) -> Callable[[Tensor], Tensor]:
+    def function(input: Tensor) -> Tensor:
+        return apply(name, (input,))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+mul = _binary("mul", "input * other, elementwise, broadcast.")
+div = _binary("div", "input / other, elementwise, broadcast; integers give float32.")
+maximum = _binary("maximum", "The larger of each pair; NaN wins.")
+minimum = _binary("minimum", "The smaller of each pair; NaN wins.")
+eq = _binary("eq", "input == other as a bool tensor.")
+ne = _binary("ne", "input != other as a bool tensor.")
+lt = _binary("lt", "input < other as a bool tensor.")
+le = _binary("le", "input <= other as a bool tensor.")
+gt = _binary("gt", "input > other as a bool tensor.")
+ge = _binary("ge", "input >= other as a bool tensor.")
+logical_and = _binary("logical_and", "Both are not zero.")
+logical_or = _binary("logical_or", "One is not zero.")
+logical_xor = _binary("logical_xor", "Exactly one is not zero.")
+_add = _binary("add", "")
+_sub = _binary("sub", "")
+_pow = _binary("pow", "")
+
+neg = _unary("neg", "-input.")
+abs = _unary("abs", "The absolute value.")
+sign = _unary("sign", "-1, 0 or 1.")
+exp = _unary("exp", "e to the input.")
+expm1 = _unary("expm1", "exp(input) - 1, exact near 0.")
+log = _unary("log", "The natural logarithm.")
+log1p = _unary("log1p", "log(1 + input), exact near 0.")
+sqrt = _unary("sqrt", "The square root.")
+rsqrt = _unary("rsqrt", "1 / sqrt(input).")
+sin = _unary("sin", "The sine, of radians.")
+cos = _unary("cos", "The cosine, of radians.")
+tanh = _unary("tanh", "The hyperbolic tangent.")
+sigmoid = _unary("sigmoid", "1 / (1 + exp(-input)).")
+erf = _unary("erf", "The error function.")
+floor = _unary("floor", "The largest integer not above the input.")
+relu = _unary("relu", "max(input, 0); NaN stays NaN.")
+logical_not = _unary("logical_not", "The input is zero.")
+
+
+def add(input: Any, other: Any, alpha: Number = 1) -> Tensor:
+    """input + alpha * other, elementwise, broadcast."""
+    return _add(input, other if alpha == 1 else other * alpha)
+
+
+def sub(input: Any, other: Any, alpha: Number = 1) -> Tensor:
+    """input - alpha * other, elementwise, broadcast. RuntimeError for two bool tensors, as in PyTorch."""
+    if isinstance(input, Tensor) and isinstance(other, Tensor) and input.dtype is other.dtype is dtypes.bool_:
+        raise RuntimeError("sub: subtraction of two bool tensors is not supported; use logical_xor")
+    return _sub(input, other if alpha == 1 else other * alpha)
+
+
+def pow(input: Any, exponent: Any) -> Tensor:
+    """input to the power of exponent. Exponents 1, 2, 3, 0.5 and -1 become cheaper operations.
+
+    RuntimeError for an integer tensor and a negative integer exponent, as in PyTorch.
+    """
+    if isinstance(input, Tensor) and not isinstance(exponent, Tensor):
+        if input.dtype.category < 2 and isinstance(exponent, int) and exponent < 0:
+            raise RuntimeError("pow: integers to negative integer powers are not allowed; convert the input with .float()")
+        if input.dtype.category == 2:
+            if exponent == 2:
+                return apply("mul", (input, input))
+            if exponent == 1:
+                return apply("copy", (input,))
+            if exponent == 3:
+                return input * input * input
+            if exponent == 0.5:
+                return sqrt(input)
+            if exponent == -1:
+                return literal(1.0, input) / input
+    return _pow(input, exponent)
+
+
+def square(input: Tensor) -> Tensor:
+    """input * input."""
+    return apply("mul", (input, input))
+
+
+def where(condition: Tensor, input: Any, other: Any) -> Tensor:
+    """input where condition is true, else other; all three broadcast."""
+    if not isinstance(condition, Tensor):
+        raise TypeError(f"where: condition must be a bool tensor, got {type(condition).__name__}")
+    like = input if isinstance(input, Tensor) else other if isinstance(other, Tensor) else None
+    if like is None:
+        category = 2 if isinstance(input, float) or isinstance(other, float) else 1
+        dtype = dtypes.CATEGORY_DEFAULT[category]
+        a, b = (Tensor._wrap(record_scalar(x, dtype, condition._value.device)) for x in (input, other))
+    else:
+        a, b = as_tensor_like(input, like), as_tensor_like(other, like)
+    check_devices("where", condition, a, b)
+    return apply("where", (condition, a, b))
+
+
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """input held between min and max. At the borders the gradient passes, as in PyTorch."""
+    if min is None and max is None:
+        raise RuntimeError("clamp: at least one of min and max must be given")
+    result = input
+    if min is not None:
+        low = as_tensor_like(min, input)
+        result = where(result < low, low, result)
+    if max is not None:
+        high = as_tensor_like(max, input)
+        result = where(result > high, high, result)
+    return result
+
+
+def cast(input: Tensor, dtype: DType) -> Tensor:
+    """The same values in another dtype."""
+    return input if input.dtype is dtype else apply("cast", (input,), dtype.name)

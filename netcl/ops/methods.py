@@ -1,0 +1,79 @@
+"""Which operations are methods and operators of Tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netcl.core import dtypes
+from netcl.core.device import Device
+from netcl.core.device import device as find_device
+from netcl.core.dtypes import DType
+from netcl.ops import elementwise, indexing, linalg, reduction, shape
+from netcl.tensor import Tensor, to_host, upload
+
+
+def to(input: Tensor, *args: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """The tensor in another dtype and/or on another device: to(dtype), to(device), to(device, dtype), to(other)."""
+    for arg in args:
+        if isinstance(arg, DType):
+            dtype = arg
+        elif isinstance(arg, Tensor):
+            dtype, device = arg.dtype, arg.device
+        elif isinstance(arg, (str, Device, int)) and not isinstance(arg, bool):
+            device = arg
+    result = input
+    if device is not None:
+        target = find_device(device)
+        if target is not input._value.device:
+            if input.requires_grad:
+                raise NotImplementedError("moving a tensor that requires a gradient between devices; detach() it first")
+            result = Tensor._wrap(upload(to_host(input._value), target))
+    return result if dtype is None else elementwise.cast(result, dtype)
+
+
+def _where(input: Tensor, condition: Tensor, other: Any) -> Tensor:
+    return elementwise.where(condition, input, other)
+
+
+def _reflected(function: Any) -> Any:
+    return lambda self, other: function(other, self)
+
+
+_METHODS: dict[str, Any] = {
+    "to": to, "where": _where,
+    "float": lambda x: elementwise.cast(x, dtypes.float32), "double": lambda x: elementwise.cast(x, dtypes.float64),
+    "half": lambda x: elementwise.cast(x, dtypes.float16), "bfloat16": lambda x: elementwise.cast(x, dtypes.bfloat16),
+    "int": lambda x: elementwise.cast(x, dtypes.int32), "long": lambda x: elementwise.cast(x, dtypes.int64),
+    "bool": lambda x: elementwise.cast(x, dtypes.bool_),
+    "__add__": elementwise.add, "__radd__": elementwise.add, "__sub__": elementwise.sub,
+    "__rsub__": _reflected(elementwise.sub), "__mul__": elementwise.mul, "__rmul__": elementwise.mul,
+    "__truediv__": elementwise.div, "__rtruediv__": _reflected(elementwise.div),
+    "__pow__": elementwise.pow, "__rpow__": _reflected(elementwise.pow), "__neg__": elementwise.neg,
+    "__abs__": elementwise.abs, "__matmul__": linalg.matmul, "__eq__": elementwise.eq, "__ne__": elementwise.ne,
+    "__lt__": elementwise.lt, "__le__": elementwise.le, "__gt__": elementwise.gt, "__ge__": elementwise.ge,
+    "__and__": elementwise.logical_and, "__or__": elementwise.logical_or, "__xor__": elementwise.logical_xor,
+    "__invert__": elementwise.logical_not, "__getitem__": indexing.getitem,
+    "T": property(lambda x: x.permute(tuple(range(x.ndim))[::-1])), "mT": property(shape.matrix_transpose),
+}  # fmt: skip
+
+_NAMES = {
+    elementwise: "add sub mul div pow square abs neg sign exp expm1 log log1p sqrt rsqrt sin cos tanh sigmoid erf floor relu "
+                 "clamp maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor logical_not",
+    reduction: "sum mean amax amin var std logsumexp argmax argmin",
+    linalg: "matmul mm bmm contract",
+    shape: "reshape view permute transpose t squeeze unsqueeze flatten expand sum_to_shape slice_axes flip narrow "
+           "pad_with_zeros dilate contiguous clone",
+    indexing: "gather",
+}  # fmt: skip
+
+
+def attach() -> None:
+    """Give Tensor its methods."""
+    for name, function in _METHODS.items():
+        setattr(Tensor, name, function)
+    for module, names in _NAMES.items():
+        for name in names.split():
+            setattr(Tensor, name, getattr(module, name))
+
+
+attach()

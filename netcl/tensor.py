@@ -1,0 +1,312 @@
+"""Tensor: PyTorch's surface over a lazy value.
+
+Methods that compute live in `netcl.ops` and are attached from the table in `netcl.ops.methods`; here is what a tensor
+is: a value, its place in the gradient graph, and the ways to get it to the host.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netcl.core import dtypes, launch
+from netcl.core.device import Device
+from netcl.core.device import device as find_device
+from netcl.core.dtypes import DType
+from netcl.graph import flags
+from netcl.graph.value import Value
+
+
+class Size(tuple):
+    """A shape: a tuple of ints with `numel()`."""
+
+    def numel(self) -> int:
+        return prod(self)
+
+    def __repr__(self) -> str:
+        return f"netcl.Size({list(self)})"
+
+
+class Tensor:
+    """An array on an OpenCL device that remembers how it was made.
+
+    Tensor(data, dtype=None, device=None, requires_grad=False) copies data: nested lists, NumPy arrays, numbers.
+    Floats become float32 as in PyTorch, NumPy arrays keep their dtype.
+
+    >>> import netcl as nc
+    >>> nc.Tensor([[1.0, 2.0]]).shape
+    netcl.Size([1, 2])
+    """
+
+    __slots__ = (
+        "__dict__", "__weakref__", "_hooks", "_node", "_output", "_value", "_version", "grad", "requires_grad",
+    )  # fmt: skip
+    __array_priority__ = 1000  # NumPy leaves `array * tensor` to the tensor
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __init__(self, data: Any = (), dtype: DType | None = None, device: Any = None, requires_grad: bool = False):
+        self._init(from_data(data, dtype, device))
+        if requires_grad:
+            self.requires_grad_()
+
+    def _init(self, value: Value) -> None:
+        self._value = value
+        self.requires_grad = False
+        self.grad: Tensor | None = None
+        self._node: Any = None
+        self._output = 0
+        self._version = 0
+        self._hooks: list | None = None
+
+    @classmethod
+    def _wrap(cls, value: Value) -> Tensor:
+        tensor = object.__new__(Tensor)
+        tensor._value = value
+        tensor.requires_grad = False
+        tensor.grad = None
+        tensor._node = None
+        tensor._output = 0
+        tensor._version = 0
+        tensor._hooks = None
+        return tensor
+
+    @staticmethod
+    def from_host(array: Any, device: Any = None, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+        """A tensor with a copy of a host array (anything NumPy takes), on the current device."""
+        return Tensor(np.asarray(array), dtype=dtype, device=device, requires_grad=requires_grad)
+
+    # ---- what it is ----
+
+    @property
+    def shape(self) -> Size:
+        return Size(self._value.shape)
+
+    @property
+    def dtype(self) -> DType:
+        return self._value.dtype
+
+    @property
+    def device(self) -> Device:
+        return self._value.device
+
+    @property
+    def ndim(self) -> int:
+        return len(self._value.shape)
+
+    def dim(self) -> int:
+        return len(self._value.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self._value.shape[dim]
+
+    def numel(self) -> int:
+        return prod(self._value.shape)
+
+    nelement = numel
+
+    def element_size(self) -> int:
+        return self._value.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.numel() * self.element_size()
+
+    def is_floating_point(self) -> bool:
+        return self._value.dtype.category == 2
+
+    @property
+    def is_leaf(self) -> bool:
+        return self._node is None
+
+    @property
+    def grad_fn(self) -> Any:
+        return self._node
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask for gradients of this tensor; RuntimeError for dtypes that have none."""
+        if requires_grad and self._value.dtype.category != 2:
+            raise RuntimeError(
+                f"only floating-point tensors can require gradients, this one is {self.dtype}; convert it with .float() first"
+            )
+        if not requires_grad and self._node is not None:
+            raise RuntimeError("only leaf tensors can have requires_grad turned off; use .detach() for a result")
+        self.requires_grad = requires_grad
+        return self
+
+    # ---- gradients ----
+
+    def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+        """Add the gradients of this tensor to the `.grad` of the leaves it was computed from.
+
+        `gradient` (this tensor's shape) is what to start from; a scalar needs none. RuntimeError without a graph, or
+        the second time without `retain_graph`.
+        """
+        from netcl.autograd import tape
+
+        start = tape.start_gradient(self, gradient)
+        tape.backward([(self, start)], create_graph if retain_graph is None else retain_graph, create_graph)
+
+    def detach(self) -> Tensor:
+        """The same values, outside the gradient graph."""
+        return Tensor._wrap(self._value)
+
+    @property
+    def data(self) -> Tensor:
+        return self.detach()
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> None:
+        """Call `hook(gradient)` when a gradient arrives at this leaf; what it returns replaces the gradient."""
+        self._hooks = [*(self._hooks or ()), hook]
+
+    # ---- to the host ----
+
+    def numpy(self) -> np.ndarray:
+        """The values as a new NumPy array. Runs what is pending, and waits."""
+        if self.requires_grad:
+            raise RuntimeError("can't call numpy() on a tensor that requires a gradient; use tensor.detach().numpy()")
+        return to_host(self._value)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        return array if dtype is None else array.astype(dtype)
+
+    def item(self) -> Any:
+        """The only element as a Python number. Runs what is pending, and waits."""
+        if self.numel() != 1:
+            raise RuntimeError(f"a tensor with {self.numel()} elements cannot be converted to a scalar; index or reduce it first")
+        return to_host(self._value).reshape(()).item()
+
+    def tolist(self) -> Any:
+        return to_host(self._value).tolist()
+
+    def __bool__(self) -> bool:
+        if self.numel() != 1:
+            raise RuntimeError(
+                f"the truth of a tensor with {self.numel()} elements is ambiguous; use .any() or .all()"
+            )
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.category == 2:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return operator.index(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if not self.shape else object.__format__(self, spec)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter([self[i] for i in range(self.shape[0])])
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        from netcl.printing import tensor_text
+
+        return tensor_text(self)
+
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        if self._node is not None:
+            raise RuntimeError("only leaf tensors can be deep-copied; detach() a result first")
+        copied = type(self).__new__(type(self))
+        copied._init(self._value)
+        copied.requires_grad = self.requires_grad
+        copied.grad = None if self.grad is None else self.grad.detach()
+        memo[id(self)] = copied
+        return copied
+
+    # ---- new values under the same name (optimizers, in-place operations) ----
+
+    def _assign(self, value: Value) -> None:
+        """The tensor becomes `value`; what saved the old one for a gradient will notice."""
+        self._value = value
+        self._version += 1
+
+
+def from_data(data: Any, dtype: DType | None, device: Any) -> Value:
+    """A realised value with a copy of host data; TypeError and ValueError as PyTorch raises them."""
+    target = find_device(device)
+    if isinstance(data, Tensor):
+        data = data.detach().numpy() if dtype is None else data.detach().to(dtype).numpy()
+    array = host_array(data, dtype)
+    return upload(array, target)
+
+
+def host_array(data: Any, dtype: DType | None) -> np.ndarray:
+    """Host data as a C-contiguous array of the dtype that PyTorch would choose."""
+    given = isinstance(data, (np.ndarray, np.generic))
+    if not given and isinstance(data, (list, tuple)):
+        data = _unwrapped(data)
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"expected sequences of equal length at each depth: {error}") from error
+    if array.dtype == object or array.dtype.kind in "USVMmc":
+        raise TypeError(f"can't make a tensor from {type(data).__name__} data of NumPy dtype {array.dtype}")
+    if dtype is not None:
+        array = array.astype(dtype.numpy)
+    elif not given and array.dtype == np.float64:
+        array = array.astype(np.float32)
+    elif array.dtype.kind == "u" and array.dtype != np.uint8:
+        raise TypeError(f"can't make a tensor of NumPy dtype {array.dtype}; convert it to a signed type first")
+    dtypes.from_numpy(array.dtype)
+    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False)).reshape(array.shape)
+
+
+def _unwrapped(data: Any) -> Any:
+    """Nested lists with their tensors replaced by numbers and lists."""
+    if isinstance(data, Tensor):
+        return data.tolist()
+    if isinstance(data, (list, tuple)):
+        return [_unwrapped(item) for item in data]
+    return data
+
+
+def upload(array: np.ndarray, device: Device) -> Value:
+    buffer = device.pool.allocate(array.nbytes)
+    launch.write(device, buffer, array)
+    return Value.realised(buffer, array.shape, dtypes.from_numpy(array.dtype), device)
+
+
+def to_host(value: Value) -> np.ndarray:
+    """A value's elements as a new array. Runs what is pending, waits, and raises what the device found wrong."""
+    value.realise()
+    device, dtype = value.device, value.dtype
+    if prod(value.shape) == 0:
+        return np.empty(value.shape, dtype.numpy)
+    if value.strides is None:
+        array = np.empty(value.shape, dtype.numpy)
+        launch.read_into(device, value.buffer, array, value.offset * dtype.itemsize)
+        flags.raise_if_set(device)
+        return array
+    reach = [(size - 1) * stride for size, stride in zip(value.shape, value.strides, strict=True)]
+    low, high = sum(r for r in reach if r < 0), sum(r for r in reach if r > 0)
+    flat = np.empty(high - low + 1, dtype.numpy)
+    launch.read_into(device, value.buffer, flat, (value.offset + low) * dtype.itemsize)
+    flags.raise_if_set(device)
+    strides = [stride * dtype.itemsize for stride in value.strides]
+    return np.lib.stride_tricks.as_strided(flat[-low:], value.shape, strides).copy()
+
+
+def unwrap_all(tensors: Sequence[Tensor]) -> list[Value]:
+    return [tensor._value for tensor in tensors]

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ContextDecorator
 from typing import Any
 
-from netcl.graph.primitives import TABLE, Primitive
+from netcl.core.dtypes import DType
+from netcl.graph.primitives import TABLE, Primitive, composite
 from netcl.graph.value import Value, record, record_many
 
 _numbers = itertools.count()
@@ -26,6 +27,7 @@ class _State(threading.local):
 
     def __init__(self) -> None:
         self.enabled = True
+        self.rules = 0  # gradient rules being evaluated: their Python numbers are constants
         self.tapes: list[Tape] = []
 
 
@@ -34,6 +36,10 @@ _state = _State()
 
 def is_grad_enabled() -> bool:
     return _state.enabled
+
+
+def in_rule() -> bool:
+    return _state.rules > 0
 
 
 class _GradMode(ContextDecorator):
@@ -124,6 +130,12 @@ class Meta:
         self.shape = value.shape
         self.dtype = value.dtype
         self.device = value.device
+
+    @classmethod
+    def _of(cls, shape: tuple[int, ...], dtype: DType) -> Meta:
+        meta = cls.__new__(cls)
+        meta.shape, meta.dtype, meta.device = shape, dtype, None
+        return meta
 
 
 _reads: dict[Callable, tuple[bool, ...]] = {}
@@ -268,14 +280,79 @@ def _node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Ite
                 f"after the operation (version {tensor._version}, expected {version}); clone it before changing it"
             )
         operands.append(tensor if create_graph else Tensor._wrap(value))
-    results = [_result(node, value, number, create_graph) for number, value in enumerate(node.result)]
     full = [_zeros_like(r) if g is None else g for g, r in zip(gradients, node.result, strict=True)]
-    several = node.outputs > 1
-    g, y = (tuple(full), tuple(results)) if several else (full[0], results[0])
-    kind = TABLE[node.op].kind if node.op in TABLE else "composite"
-    extra = (node.arg,) if kind in ("view", "reduce", "composite", "index") else ()
-    made = node.rule(g, y, *operands, *extra)
-    return [_fit(x, o, e) for x, o, e in zip(made, operands, node.edges, strict=True)]
+    if TABLE[node.op].kind == "composite" and not create_graph:
+        return _recorded_rule(node, full, operands)
+    results = [_result(node, value, number, create_graph) for number, value in enumerate(node.result)]
+    return _call_rule(node.op, node.rule, node.arg, full, results, operands, [e is not None for e in node.edges])
+
+
+def _call_rule(
+    op: str, rule: Callable, arg: Any, gradients: list, results: list, operands: list, needed: Sequence[bool]
+) -> list[Any]:
+    """The operands' gradients by the rule's operations, fitted to the operands' shapes and dtypes."""
+    g, y = (gradients[0], results[0]) if len(gradients) == 1 else (tuple(gradients), tuple(results))
+    extra = (arg,) if TABLE[op].kind in ("view", "reduce", "composite", "index") else ()
+    _state.rules += 1
+    try:
+        made = rule(g, y, *operands, *extra)
+        return [_fit(x, o) if want else None for x, o, want in zip(made, operands, needed, strict=True)]
+    finally:
+        _state.rules -= 1
+
+
+class _Rule:
+    """A composite's gradient rule as part of a key: the same for every call of the operation."""
+
+    __slots__ = ("rule",)
+
+    def __init__(self, rule: Callable):
+        self.rule = rule
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Rule) and other.rule is self.rule
+
+    def __hash__(self) -> int:
+        return hash(self.rule)
+
+
+def _recorded_rule(node: Node, gradients: list, operands: list) -> list[Any]:
+    """A composite's gradient is one record, expanded when a plan is made: tracing a training step stays cheap.
+
+    Operands that the rule does not read travel as (shape, dtype) in the argument.
+    """
+    values, pattern = [g._value for g in gradients], []
+    for item in [*node.result, *operands]:
+        if isinstance(item, Meta):
+            pattern.append((item.shape, item.dtype))
+        else:
+            values.append(item if isinstance(item, Value) else item._value)
+            pattern.append(None)
+    needed = tuple([edge is not None for edge in node.edges])
+    arg = (node.op, _Rule(node.rule), node.arg, len(gradients), needed, tuple(pattern))
+    made = iter(record_many("gradient", values, arg))
+    return [Tensor._wrap(next(made)) if want else None for want in needed]
+
+
+def _gradient_infer(operands: Sequence[Any], arg: tuple) -> tuple:
+    _, _, _, outputs, needed, pattern = arg
+    rest = iter(operands[outputs:])
+    metas = [(m.shape, m.dtype) if m is not None and not isinstance(m, tuple) else m for m in pattern]
+    metas = [(v.shape, v.dtype) if m is None and (v := next(rest)) is not None else m for m in metas]
+    return tuple(meta for meta, want in zip(metas[outputs:], needed, strict=True) if want)
+
+
+def _gradient_body(*operands_and_arg: Any) -> tuple:
+    *operands, (op, rule, arg, outputs, needed, pattern) = operands_and_arg
+    gradients = [Tensor._wrap(v) for v in operands[:outputs]]
+    rest = iter(operands[outputs:])
+    items = [Tensor._wrap(next(rest)) if meta is None else Meta._of(*meta) for meta in pattern]
+    with _GradMode(False):
+        made = _call_rule(op, rule.rule, arg, gradients, items[:outputs], items[outputs:], needed)
+    return tuple(gradient._value for gradient, want in zip(made, needed, strict=True) if want)
+
+
+composite("gradient", _gradient_infer, _gradient_body)
 
 
 def _result(node: Node, value: Any, number: int, create_graph: bool) -> Any:
@@ -293,9 +370,9 @@ def _zeros_like(meta: Any) -> Any:
     return full(meta.shape, 0.0, dtype=meta.dtype, device=meta.device)
 
 
-def _fit(gradient: Any, operand: Any, edge: Any) -> Any:
+def _fit(gradient: Any, operand: Any) -> Any:
     """The gradient in the operand's shape and dtype: broadcasting summed away."""
-    if gradient is None or edge is None:
+    if gradient is None:
         return None
     if gradient.shape != operand.shape:
         gradient = gradient.sum_to_shape(operand.shape)

@@ -145,7 +145,7 @@ class Emitter:
         if node.op == "iota":
             text, vector, depth = self._spell_index(coordinates[node.arg[1]])
             kind_name = cl.compute_type(node.dtype, self.lanes if vector else 1)
-            return Value(f"convert_{kind_name}({text})" if vector else f"((long){text})", vector, depth)
+            return Value(f"convert_{kind_name}({text})" if vector else f"(({node.dtype.compute}){text})", vector, depth)
         raise AssertionError(f"{node} is needed in a kernel that does not compute it")
 
     def _depth(self, coordinates: Coordinates) -> int:

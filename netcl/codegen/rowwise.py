@@ -45,6 +45,7 @@ class RowwiseKernel:
     reductions: list[Reduction] = field(default_factory=list)
     outputs: list[tuple[Node, Coordinates]] = field(default_factory=list)
     bindings: dict[Node, Layout] = field(default_factory=dict)
+    levels: dict[Node, str] = field(default_factory=dict)  # of the outputs: full, row, total
     sweep: dict[Node, int] = field(default_factory=dict)  # row reductions and full outputs: which pass over the row
 
 
@@ -146,15 +147,9 @@ class _Generator:
         kernel, emitter = self.kernel, self.emitter
         self.totals = [r for r in kernel.reductions if r.level == "total"]
         self.row_reductions = [r for r in kernel.reductions if r.level == "row"]
-        outputs_by_depth: dict[int, list] = {0: [], 1: [], 2: []}
-        for node, at in kernel.outputs:
-            depth = max((emitter.depth_of[n] for c in at for n in c.variables()), default=0)
-            if depth == 0 and self.row_reductions:  # one row: what is left of it is a row value
-                depth = 1
-            outputs_by_depth[depth].append((node, at))
         self.row_outputs, self.full_outputs, self.total_outputs = (
-            outputs_by_depth[1], outputs_by_depth[2], outputs_by_depth[0],
-        )  # fmt: skip
+            [(n, at) for n, at in kernel.outputs if kernel.levels[n] == level] for level in ("row", "full", "total")
+        )
         work = prod(kernel.shape)
         self.groups = self._group_count(work)
         for reduction in (r for r in kernel.reductions if r.level == "before"):

@@ -293,7 +293,8 @@ class _Builder:
         ]
         used = _loads(kernel, bindings)
         return rowwise.generate(
-            rowwise.RowwiseKernel(kernel.shape, kernel.inner, reductions, outputs, used, _sweeps(kernel)), self.target
+            rowwise.RowwiseKernel(kernel.shape, kernel.inner, reductions, outputs, used, kernel.levels, _sweeps(kernel)),
+            self.target,
         )
 
     # ---- steps and memory ----

@@ -260,15 +260,15 @@ def _literal_infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
 
 
 def _iota_infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
-    shape, _ = arg
-    return shape, dtypes.int64
+    shape, _, dtype_name = arg
+    return shape, dtypes.by_name(dtype_name)
 
 
 register(Primitive("literal", "source", _literal_infer))  # arg: (dtype name, value), part of the plan's key
 register(Primitive("scalar", "source", _literal_infer))  # arg: (dtype name,), the value is a kernel argument
 register(Primitive("input", "source", lambda operands, arg: (arg[1], dtypes.by_name(arg[0]))))
 register(Primitive("item", "source", _literal_infer))  # arg: the number of a result of a composite with several
-register(Primitive("iota", "source", _iota_infer))  # arg: (shape, axis): the coordinate along axis
+register(Primitive("iota", "source", _iota_infer))  # arg: (shape, axis, dtype name): the coordinate along axis
 
 
 # ---- views -------------------------------------------------------------------------------------------------------
@@ -375,7 +375,3 @@ register(Primitive("check", "elementwise", _check_infer))  # operands: value, co
 def composite(name: str, infer: Callable, expand: Callable, autocast: str = "widest") -> Primitive:
     """An operation recorded as one node, and expanded into `expand`'s operations when a plan is made."""
     return register(Primitive(name, "composite", infer, expand=expand, autocast=autocast))
-
-
-def numel(shape: Shape) -> int:
-    return prod(shape)

@@ -16,7 +16,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from netcl.codegen.ir import Shape
+from netcl.core import launch
 from netcl.core.dtypes import DType
 from netcl.graph.primitives import TABLE
 
@@ -26,7 +29,7 @@ MAX_PENDING = int(os.environ.get("NETCL_MAX_PENDING", "1000"))  # records after 
 class Value:
     """An array on a device, computed or still to be."""
 
-    __slots__ = ("__weakref__", "buffer", "device", "dtype", "index", "offset", "shape", "strides", "trace")
+    __slots__ = ("__weakref__", "buffer", "device", "dtype", "index", "number", "offset", "shape", "strides", "trace")
 
     def __init__(self, shape: Shape, dtype: DType, device: Any, trace: Trace | None, index: int):
         self.shape = shape
@@ -35,6 +38,7 @@ class Value:
         self.trace = trace
         self.index = index
         self.buffer: Any = None
+        self.number: tuple | None = None  # (op, number) of a scalar or literal: an operand in any trace, never an output
         self.strides: tuple[int, ...] | None = None  # None: contiguous
         self.offset = 0
 
@@ -51,8 +55,12 @@ class Value:
     def realise(self) -> Value:
         """Run whatever this value waits for. Enqueues; does not wait for the device."""
         if self.buffer is None:
-            assert self.trace is not None
-            self.trace.flush()
+            if self.number is not None:
+                self.buffer = self.device.pool.allocate(self.dtype.itemsize)
+                launch.write(self.device, self.buffer, np.asarray(self.number[1]).astype(self.dtype.numpy))
+            else:
+                assert self.trace is not None
+                self.trace.flush()
         return self
 
 
@@ -77,6 +85,8 @@ class Trace:
         if value.trace is self:
             return value.index
         if value.buffer is None:
+            if value.number is not None:
+                return self.constant(*value.number, value.dtype).index
             value.realise()
         found = self.input_refs.get(id(value))
         if found is None:
@@ -100,11 +110,16 @@ class Trace:
         self.values.append(weakref.ref(value))
         return value
 
-    def scalar(self, number: Any, dtype: DType) -> Value:
+    def constant(self, op: str, number: Any, dtype: DType) -> Value:
+        """A number: as a kernel argument (scalar) or as part of the plan's key (literal)."""
         value = Value((), dtype, self.device, self, len(self.records))
-        self.records.append(("scalar", (dtype.name,), ()))
-        self.values.append(None)  # a scalar is an argument, never an output
-        self.scalars.append(number)
+        value.number = (op, number)
+        if op == "scalar":
+            self.records.append((op, (dtype.name,), ()))
+            self.scalars.append(number)
+        else:
+            self.records.append((op, (dtype.name, number), ()))
+        self.values.append(None)
         return value
 
     def flush(self) -> None:
@@ -151,15 +166,19 @@ def record(op: str, operands: Sequence[Value], arg: Any = None) -> Value:
     return value
 
 
-def record_source(op: str, device: Any, arg: Any) -> Value:
-    """Record a node without operands (literal, iota)."""
-    shape, dtype = TABLE[op].infer((), arg)
-    return trace_for(device).add(op, (), arg, shape, dtype)
+def record_iota(device: Any, shape: Shape, axis: int, dtype: DType) -> Value:
+    """The coordinates along one axis of a shape."""
+    return trace_for(device).add("iota", (), (shape, axis, dtype.name), shape, dtype)
+
+
+def record_literal(number: Any, dtype: DType, device: Any) -> Value:
+    """A constant of a formula: its value is part of the plan's key."""
+    return trace_for(device).constant("literal", number, dtype)
 
 
 def record_scalar(number: Any, dtype: DType, device: Any) -> Value:
     """A Python number as a kernel argument: its value is not part of the plan's key."""
-    return trace_for(device).scalar(number, dtype)
+    return trace_for(device).constant("scalar", number, dtype)
 
 
 def record_many(op: str, operands: Sequence[Value], arg: Any = None) -> tuple[Value, ...]:

@@ -8,7 +8,7 @@ from netcl.autograd.tape import apply
 from netcl.core import dtypes
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
-from netcl.graph.value import record_scalar, record_source
+from netcl.graph.value import record_iota, record_literal, record_scalar
 from netcl.ops.shape import sizes
 from netcl.tensor import Tensor, from_data
 
@@ -31,7 +31,7 @@ def full(size: Any, fill_value: Any, dtype: DType | None = None, device: Any = N
         dtype = dtypes.CATEGORY_DEFAULT[0 if isinstance(fill_value, bool) else 1 if isinstance(fill_value, int) else 2]
     value = float(fill_value) if dtype.category == 2 else int(fill_value)
     target = device if device is not None and hasattr(device, "pool") else find_device(device)
-    result = Tensor._wrap(record_source("literal", target, (dtype.name, value)))
+    result = Tensor._wrap(record_literal(value, dtype, target))
     if shape:
         result = result.reshape((1,) * len(shape)).expand(shape)
     return result.requires_grad_() if requires_grad else result
@@ -57,9 +57,9 @@ def ones_like(input: Tensor, dtype: DType | None = None, requires_grad: bool = F
     return full(input.shape, 1.0, dtype or input.dtype, input.device, requires_grad)
 
 
-def iota(shape: tuple[int, ...], axis: int, device: Any) -> Tensor:
-    """int64 coordinates along one axis of a shape."""
-    return Tensor._wrap(record_source("iota", device, (tuple(shape), axis)))
+def iota(shape: tuple[int, ...], axis: int, device: Any, dtype: DType = dtypes.int64) -> Tensor:
+    """The coordinates along one axis of a shape."""
+    return Tensor._wrap(record_iota(device, tuple(shape), axis, dtype))
 
 
 def arange(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from netcl.autograd import tape
 from netcl.autograd.tape import apply
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
-from netcl.graph.value import record_scalar, record_source
+from netcl.graph.value import record_literal, record_scalar
 from netcl.tensor import Tensor
 
 Number = int | float | bool
@@ -21,7 +22,10 @@ def as_tensor_like(number: Any, other: Tensor, floating: bool = False) -> Tensor
     dtype = number_dtype(number, other.dtype)
     if floating and dtype.category < 2:
         dtype = dtypes.float32
-    return Tensor._wrap(record_scalar(number if dtype.category != 2 else float(number), dtype, other._value.device))
+    number = number if dtype.category != 2 else float(number)
+    if tape.in_rule():  # a gradient rule's numbers are part of the formula
+        return Tensor._wrap(record_literal(number, dtype, other._value.device))
+    return Tensor._wrap(record_scalar(number, dtype, other._value.device))
 
 
 def number_dtype(number: Any, other: DType) -> DType:
@@ -35,7 +39,7 @@ def number_dtype(number: Any, other: DType) -> DType:
 
 def literal(number: Number, like: Tensor) -> Tensor:
     """A constant of the formula itself, part of the plan's key (unlike a user's number)."""
-    return Tensor._wrap(record_source("literal", like._value.device, (like.dtype.name, number)))
+    return Tensor._wrap(record_literal(number, like.dtype, like._value.device))
 
 
 def check_devices(name: str, *tensors: Tensor) -> None:

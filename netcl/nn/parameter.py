@@ -1,0 +1,40 @@
+"""Parameter: a tensor that belongs to a module and is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netcl.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A leaf tensor that a Module registers when it is assigned as an attribute.
+
+    Parameter(data, requires_grad=True) takes over data's elements without a copy. TypeError unless data is a Tensor.
+
+    >>> import netcl as nc
+    >>> nc.nn.Parameter(nc.zeros(2)).requires_grad
+    True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Tensor | None = None, requires_grad: bool = True):
+        if data is None:
+            data = Tensor([])
+        if not isinstance(data, Tensor):
+            raise TypeError(f"Parameter: expected a Tensor, got {type(data).__name__}; wrap it in nc.tensor(...)")
+        self._init(data._value)
+        if requires_grad:
+            self.requires_grad_()
+
+    def __repr__(self) -> str:
+        return "Parameter containing:\n" + super().__repr__()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _from_host, (self.detach().numpy(), self.requires_grad)
+
+
+def _from_host(array: Any, requires_grad: bool) -> Parameter:
+    """Undo pickling: the elements go to the current device."""
+    return Parameter(Tensor(array), requires_grad)

@@ -31,6 +31,7 @@ class Kernel:
     placed: dict[Node, Coordinates] = field(default_factory=dict)  # anchors, where their values are
     sources: dict[Node, Coordinates] = field(default_factory=dict)  # reductions, where their operands are read
     levels: dict[Node, str] = field(default_factory=dict)  # full, row, total, before
+    before: set[Node] = field(default_factory=set)  # small totals that it computes for itself
     needs: set[Kernel] = field(default_factory=set)
     order: int = 0
 
@@ -67,16 +68,18 @@ class Scheduler:
         return forced
 
     def run(self) -> list[Kernel]:
+        self.totals = self._small_totals()
         for _ in range(8):
             self.kernels, self.home = [], {}
             for node in self.nodes:
-                if node in self.anchors and not is_source(node) and prod(node.shape):
+                if node in self.anchors and node not in self.totals and not is_source(node) and prod(node.shape):
                     self._place(node)
-            repeated = self._repeated()
-            if not repeated:
+            repeated, unfit = self._repeated(), self._unfit_totals()
+            if not repeated and not unfit:
                 break
             self.anchors |= repeated
-        self._repeat_small_totals()
+            self.totals -= unfit
+        self._put_totals_before()
         return self._in_order()
 
     def _repeated(self) -> set[Node]:
@@ -137,6 +140,7 @@ class Scheduler:
         if node.primitive.kind == "contraction":
             self._new_matmul(node)
             return
+        self._unite({self.home[n] for n in self._reach(node)[0] if n in self.home})
         for kernel in self._candidates(node):
             if self._join(kernel, node):
                 return
@@ -185,7 +189,7 @@ class Scheduler:
         if len(kernel.placed) >= MAX_ANCHORS:
             return False
         for inner, level, source, result in self._placements(kernel, node):
-            reads = self._reads(node, source if source is not None else result)
+            reads, totals = self._reads(node, source if source is not None else result)
             if not self._aligned(kernel, reads, level):
                 continue
             if inner and not kernel.inner:  # a map kernel becomes a row kernel: what it had is full now
@@ -196,6 +200,7 @@ class Scheduler:
             if source is not None:
                 kernel.sources[node] = source
             self.home[node] = kernel
+            kernel.before |= totals
             kernel.needs |= {self.home[n] for n, _ in reads if n in self.home and self.home[n] is not kernel}
             return True
         return False
@@ -254,9 +259,10 @@ class Scheduler:
             found.append((kernel.inner, "total", spread(source_shape, row_variables), (ix.ZERO,) * len(node.shape)))
         return found
 
-    def _reads(self, node: Node, coordinates: Coordinates) -> list[tuple[Node, Coordinates]]:
-        """The anchors that evaluating a node at coordinates reads, and where."""
+    def _reads(self, node: Node, coordinates: Coordinates) -> tuple[list[tuple[Node, Coordinates]], set[Node]]:
+        """The anchors that evaluating a node at coordinates reads, and where; and the small totals that it reads."""
         found: list[tuple[Node, Coordinates]] = []
+        totals: set[Node] = set()
         seen = set()
         kind = node.primitive.kind
         if kind == "reduce":
@@ -271,11 +277,13 @@ class Scheduler:
             current, at = pair
             if is_source(current):
                 continue
-            if current in self.anchors:
+            if current in self.totals:
+                totals.add(current)
+            elif current in self.anchors:
                 found.append(pair)
-                continue
-            stack.extend(zip(current.src, operand_coordinates(current, at), strict=True))
-        return found
+            else:
+                stack.extend(zip(current.src, operand_coordinates(current, at), strict=True))
+        return found, totals
 
     def _aligned(self, kernel: Kernel, reads: list, level: str) -> bool:
         for anchor, at in reads:
@@ -304,25 +312,63 @@ class Scheduler:
 
     # ---- small reductions that every work-item does for itself ----
 
-    def _repeat_small_totals(self) -> None:
-        """A small whole reduction that stands alone, reads only what is there already and feeds one or two row
-        kernels is done by each of their work-items ahead of its rows: cheaper than a launch, and no group waits."""
-        for kernel in list(self.kernels):
-            users = [k for k in self.kernels if kernel in k.needs]
-            alone = len(kernel.placed) == 1 and kernel.sources and not kernel.needs
-            if not alone or not users or len(users) > 2 or prod(kernel.shape) > BEFORE_LIMIT:
+    def _small_totals(self) -> set[Node]:
+        """Small whole reductions that read only what is there already: each work-item of a row kernel that needs one
+        can do it for itself ahead of its rows. That is cheaper than a launch, and no group waits for another."""
+        found = set()
+        for node in self.nodes:
+            whole = node.primitive.kind == "reduce" and prod(node.shape) == 1
+            if whole and node not in self.wanted and prod(node.src[0].shape) <= BEFORE_LIMIT:
+                anchors, _ = self._reach(node)
+                if not anchors:
+                    found.add(node)
+        return found
+
+    def _unfit_totals(self) -> set[Node]:
+        """Small totals that are better computed once after all: many users, or users that are small themselves."""
+        users: dict[Node, list[Kernel]] = {node: [] for node in self.totals}
+        for kernel in self.kernels:
+            for node in kernel.before:
+                users[node].append(kernel)
+        unfit = set()
+        for node, kernels in users.items():
+            size = prod(node.src[0].shape)
+            small = any(prod(k.shape) < 8 * size and size > 256 for k in kernels)
+            if len(kernels) > 2 or small or any(k.kind != "rowwise" for k in kernels):
+                unfit.add(node)
+        return unfit
+
+    def _put_totals_before(self) -> None:
+        for kernel in self.kernels:
+            for total in sorted(kernel.before, key=lambda n: n.number):
+                space = squeeze(total.src[0].shape)
+                variables = [ix.variable(f"p{total.number}_{n}", size) for n, size in enumerate(space)]
+                kernel.sources[total] = spread(total.src[0].shape, variables)
+                kernel.placed[total] = (ix.ZERO,) * len(total.shape)
+                kernel.levels[total] = "before"
+
+    # ---- kernels that a node brings together ----
+
+    def _unite(self, kernels: set[Kernel]) -> None:
+        """Row kernels over one space that do not need each other become one: somebody needs both."""
+        rows = sorted((k for k in kernels if k.kind == "rowwise" and k.shape), key=lambda k: k.order)
+        for later in rows[1:]:
+            first = rows[0]
+            same = first.shape == later.shape and first.inner == later.inner
+            full = len(first.placed) + len(later.placed) > MAX_ANCHORS
+            if not same or full or later not in self.kernels or self._depends(first, later) or self._depends(later, first):
                 continue
-            (total,) = kernel.placed
-            fits = all(k.kind == "rowwise" and prod(k.shape) >= 8 * prod(kernel.shape) for k in users)
-            if total in self.wanted or prod(total.shape) != 1 or not fits:
-                continue
-            renamed = [ix.variable(f"p{total.number}_{n}", size) for n, size in enumerate(kernel.shape)]
-            for user in users:
-                user.sources[total] = spread(total.src[0].shape, renamed)
-                user.placed[total] = (ix.ZERO,) * len(total.shape)
-                user.levels[total] = "before"
-                user.needs.discard(kernel)
-            self.kernels.remove(kernel)
+            for name in ("placed", "sources", "levels"):
+                getattr(first, name).update(getattr(later, name))
+            first.needs |= later.needs
+            first.before |= later.before
+            for node in later.placed:
+                self.home[node] = first
+            for kernel in self.kernels:
+                if later in kernel.needs:
+                    kernel.needs.discard(later)
+                    kernel.needs.add(first)
+            self.kernels.remove(later)
 
     # ---- new kernels ----
 

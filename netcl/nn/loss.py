@@ -202,7 +202,7 @@ def _parts(x: Tensor, target: Tensor, weight: Tensor | None, arg: tuple, site: T
     hot = iota(shape, axis, x._value.device, dtypes.int32) == indices
     row_weight = kept.to(wide)
     if weight is not None:
-        row_weight = weight.to(wide).reshape(_along(axis, shape)).expand(shape).where(hot, 0.0).sum(axis, keepdim=True) * row_weight
+        row_weight = _picked_weight(target, weight, wide).unsqueeze(axis) * row_weight
     return log_p, hot, row_weight, kept, axis, wide
 
 

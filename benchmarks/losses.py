@@ -1,0 +1,60 @@
+"""mse_loss and cross_entropy, forward and backward, from a few thousand elements to 32 million."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import harness
+import numpy as np
+
+MSE_SIZES = ((4096, "4K"), (65536, "64K"), (1 << 20, "1M"), (32 << 20, "32M"))
+MSE_WANTED = {"1M": 3.0, "32M": 3.0}
+CROSS_ENTROPY_SIZES = ((64, 1000), (4096, 1000), (2048, 32000))
+CROSS_ENTROPY_WANTED = {(2048, 32000): 4.0}
+
+
+def cases() -> Iterator[harness.Case]:
+    import netcl as nc
+    import netcl.nn.functional as F
+    import torch
+    import torch.nn.functional as TF
+
+    rng = np.random.default_rng(0)
+    for size, name in MSE_SIZES:
+        x, y = (rng.standard_normal(size, dtype=np.float32) for _ in range(2))
+        yield _case(f"mse, {name} elements", nc, torch, F.mse_loss, TF.mse_loss, x, y, MSE_WANTED.get(name))
+    for shape in CROSS_ENTROPY_SIZES:
+        logits = rng.standard_normal(shape, dtype=np.float32)
+        classes = rng.integers(0, shape[1], shape[0])
+        yield _case(
+            f"cross-entropy, {shape[0]} x {shape[1]}", nc, torch, F.cross_entropy, TF.cross_entropy, logits, classes,
+            CROSS_ENTROPY_WANTED.get(shape),
+        )  # fmt: skip
+
+
+def _case(name: str, nc, torch, loss, torch_loss, x: np.ndarray, y: np.ndarray, wanted: float | None) -> harness.Case:
+    ours, our_target = nc.tensor(x, requires_grad=True), nc.tensor(y)
+    theirs, their_target = torch.tensor(x, requires_grad=True), torch.tensor(y)
+
+    def netcl_step() -> None:
+        ours.grad = None
+        value = loss(ours, our_target)
+        value.backward()
+        nc.synchronize()
+
+    def torch_step() -> None:
+        theirs.grad = None
+        value = torch_loss(theirs, their_target)
+        value.backward()
+
+    netcl_step()
+    torch_step()
+    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-4, atol=1e-7)
+    return harness.Case(name, netcl_step, torch_step, wanted)
+
+
+if __name__ == "__main__":
+    harness.run(
+        "losses", "Losses, forward and backward", cases,
+        "A call is the loss, its gradient, and waiting for both.",
+    )  # fmt: skip

@@ -1,0 +1,126 @@
+"""What every test can ask for: `device` (each OpenCL device found), `target` (both kinds of code), a clean start.
+
+Without them a test runs on the default device with the code of its kind. `--device NAME` makes another device the
+default and the only one (`make everywhere` goes through all of them).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import platformdirs
+import pytest
+
+# Kernels compiled by one run are there for the next, apart from the user's own; set before netcl is first used.
+os.environ.setdefault("NETCL_CACHE_DIR", platformdirs.user_cache_dir("netcl-tests"))
+
+if TYPE_CHECKING:
+    from netcl.core.device import Device
+
+TARGETS = ("cpu", "gpu")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", help="run on this device only: a name that nc.device() takes, such as pocl or opencl:1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    name = config.getoption("--device")
+    if name:
+        os.environ["NETCL_DEVICE"] = name  # for this process and for those that tests start
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    from netcl.core.device import default_device, default_reason
+
+    found = usable_devices(config)
+    if not found:
+        return ["OpenCL: no usable device"]
+    lines = [f"OpenCL {device}: {device.name}, {device.platform_name}, {device.driver}" for device in found]
+    return [*lines, f"default: {default_device()} ({default_reason()})"]
+
+
+def usable_devices(config: pytest.Config) -> list[Device]:
+    """The devices that tests run on: those that work, each piece of hardware and driver once, simulators left out."""
+    from netcl.core.device import default_device, devices
+
+    if config.getoption("--device"):
+        return [default_device()]
+    found: dict[tuple[str, str, str], Device] = {}
+    for device in devices():
+        if device.kind != "accelerator" and device.error is None:
+            found.setdefault((device.platform_name, device.name, device.driver), device)
+    return list(found.values())
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "device" in metafunc.fixturenames and "device" not in metafunc.definition.funcargs:
+        found = usable_devices(metafunc.config)
+        metafunc.parametrize("device", found, ids=[short_name(device) for device in found], indirect=True)
+
+
+def short_name(device: Device) -> str:
+    """A device in a test's id: pocl, intel, or its kind and number."""
+    for word, short in (("Portable", "pocl"), ("Intel", "intel"), ("NVIDIA", "nvidia"), ("AMD", "amd")):
+        if device.platform_name.startswith(word):
+            return short if device.kind == "cpu" else f"{short}-{device.kind}{device.kind_index}"
+    return f"{device.kind}{device.kind_index}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out `long` tests unless asked for by -m, and `gpu` ones where there is no GPU."""
+    if not config.getoption("-m"):
+        kept = [item for item in items if "long" not in item.keywords]
+        config.hook.pytest_deselected(items=[item for item in items if "long" in item.keywords])
+        items[:] = kept
+    if any("gpu" in item.keywords for item in items) and not any(d.kind == "gpu" for d in usable_devices(config)):
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="there is no GPU here"))
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> Iterator[Device]:
+    """Each OpenCL device found; it is the current one during the test."""
+    with request.param as chosen:
+        yield chosen
+
+
+@pytest.fixture(params=TARGETS)
+def target(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Both kinds of generated code, whatever the device is."""
+    from netcl.core.device import target_override
+
+    with target_override(request.param):
+        yield request.param
+
+
+@pytest.fixture(autouse=True)
+def clean_start() -> Iterator[None]:
+    """No test sees what another one left pending: operations, modes, or an error that nobody read."""
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
+    """Drop this thread's pending operations and raised checks, and leave eager and no_grad."""
+    value = sys.modules.get("netcl.graph.value")
+    if value is not None:
+        value._pending.traces.clear()
+        value._pending.expansion = None
+        value._pending.eager = False
+    tape = sys.modules.get("netcl.autograd.tape")
+    if tape is not None:
+        tape._state.enabled = True
+        tape._state.tapes.clear()
+    flags = sys.modules.get("netcl.graph.flags")
+    for device, raised in list(flags._by_device.items()) if flags is not None else ():
+        if raised.pending:
+            try:
+                flags.raise_if_set(device)
+            except IndexError:
+                continue  # raised by the test before, which did not read a value

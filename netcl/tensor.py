@@ -21,6 +21,9 @@ from netcl.graph import flags
 from netcl.graph.value import Value
 
 
+_new = object.__new__
+
+
 class Size(tuple):
     """A shape: a tuple of ints with `numel()`."""
 
@@ -42,9 +45,13 @@ class Tensor:
     netcl.Size([1, 2])
     """
 
-    __slots__ = (
-        "__dict__", "__weakref__", "_hooks", "_node", "_output", "_value", "_version", "grad", "requires_grad",
-    )  # fmt: skip
+    # What most tensors have is kept on the class: making a tensor is the hot path of recording.
+    requires_grad = False
+    grad: Tensor | None = None
+    _node: Any = None
+    _output = 0
+    _version = 0
+    _hooks: list | None = None
     __array_priority__ = 1000  # NumPy leaves `array * tensor` to the tensor
 
     if TYPE_CHECKING:
@@ -52,29 +59,14 @@ class Tensor:
         def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, data: Any = (), dtype: DType | None = None, device: Any = None, requires_grad: bool = False):
-        self._init(from_data(data, dtype, device))
+        self._value = from_data(data, dtype, device)
         if requires_grad:
             self.requires_grad_()
 
-    def _init(self, value: Value) -> None:
-        self._value = value
-        self.requires_grad = False
-        self.grad: Tensor | None = None
-        self._node: Any = None
-        self._output = 0
-        self._version = 0
-        self._hooks: list | None = None
-
     @classmethod
     def _wrap(cls, value: Value) -> Tensor:
-        tensor = object.__new__(Tensor)
+        tensor = _new(Tensor)
         tensor._value = value
-        tensor.requires_grad = False
-        tensor.grad = None
-        tensor._node = None
-        tensor._output = 0
-        tensor._version = 0
-        tensor._hooks = None
         return tensor
 
     @staticmethod
@@ -229,7 +221,7 @@ class Tensor:
         if self._node is not None:
             raise RuntimeError("only leaf tensors can be deep-copied; detach() a result first")
         copied = type(self).__new__(type(self))
-        copied._init(self._value)
+        copied._value = self._value
         copied.requires_grad = self.requires_grad
         copied.grad = None if self.grad is None else self.grad.detach()
         memo[id(self)] = copied

@@ -57,7 +57,8 @@ def usable_devices(config: pytest.Config) -> list[Device]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "device" in metafunc.fixturenames and "device" not in metafunc.definition.funcargs:
+    own = {name for mark in metafunc.definition.iter_markers("parametrize") for name in str(mark.args[0]).split(",")}
+    if "device" in metafunc.fixturenames and "device" not in own:
         found = usable_devices(metafunc.config)
         metafunc.parametrize("device", found, ids=[short_name(device) for device in found], indirect=True)
 

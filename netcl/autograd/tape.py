@@ -87,7 +87,7 @@ class enable_grad(_GradMode):
 class Node:
     """One recorded operation with gradient: its rule, what the rule reads, and where the gradients go."""
 
-    __slots__ = ("arg", "edges", "inputs", "metas", "number", "op", "outputs", "released", "result", "rule", "saved", "tapes")
+    __slots__ = ("arg", "edges", "number", "op", "outputs", "released", "result", "rule", "saved")
 
     def __init__(self, op: str, rule: Callable, inputs: Sequence[Any], arg: Any, outputs: int):
         self.op = op
@@ -95,8 +95,9 @@ class Node:
         self.arg = arg
         self.number = next(_numbers)
         self.outputs = outputs
-        self.edges = [(t._node, t._output) if t._node is not None else (t, -1) if t.requires_grad else None for t in inputs]
-        self.metas = [t._value for t in ()]
+        self.edges = [
+            (t._node, t._output) if t._node is not None else (t, -1) if t.requires_grad else None for t in inputs
+        ]
         self.saved: list[Any] = []
         self.result: Any = None
         self.released = False
@@ -126,16 +127,14 @@ class Meta:
 
     __slots__ = ("device", "dtype", "shape")
 
-    def __init__(self, value: Value):
-        self.shape = value.shape
-        self.dtype = value.dtype
-        self.device = value.device
+    def __init__(self, shape: tuple[int, ...], dtype: DType, device: Any):
+        self.shape = shape
+        self.dtype = dtype
+        self.device = device
 
-    @classmethod
-    def _of(cls, shape: tuple[int, ...], dtype: DType) -> Meta:
-        meta = cls.__new__(cls)
-        meta.shape, meta.dtype, meta.device = shape, dtype, None
-        return meta
+
+def _meta(value: Value) -> Meta:
+    return Meta(value.shape, value.dtype, value.device)
 
 
 _reads: dict[Callable, tuple[bool, ...]] = {}
@@ -188,10 +187,9 @@ def _connect(op: str, rule: Callable, operands: Sequence[Any], arg: Any, results
     node = Node(op, rule, operands, arg, len(results))
     reads = rule_reads(rule, len(operands))
     node.saved = [
-        (t, t._value, t._version) if full else (None, Meta(t._value), 0) for t, full in zip(operands, reads[1:], strict=False)
+        (t, t._value, t._version) if full else (None, _meta(t._value), 0) for t, full in zip(operands, reads[1:], strict=False)
     ]
-    node.metas = [r._value.dtype for r in results]
-    node.result = [r._value if reads[0] else Meta(r._value) for r in results]
+    node.result = [r._value if reads[0] else _meta(r._value) for r in results]
     for number, result in enumerate(results):
         if result._value.dtype.category == 2:
             result.requires_grad = True
@@ -269,8 +267,9 @@ def _node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Ite
             f"{node.op}: trying to go backward through the graph a second time, but what it saved was freed; "
             "call backward(retain_graph=True) the first time"
         )
-    operands = []
-    for (tensor, value, version), edge in zip(node.saved, node.edges, strict=True):
+    recorded = not create_graph and TABLE[node.op].kind == "composite"
+    operands: list[Any] = []
+    for tensor, value, version in node.saved:
         if tensor is None:
             operands.append(value)
             continue
@@ -279,9 +278,9 @@ def _node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Ite
                 f"{node.op}: one of the tensors needed for its gradient, of shape {list(value.shape)}, was changed in place "
                 f"after the operation (version {tensor._version}, expected {version}); clone it before changing it"
             )
-        operands.append(tensor if create_graph else Tensor._wrap(value))
+        operands.append(value if recorded else tensor if create_graph else Tensor._wrap(value))
     full = [_zeros_like(r) if g is None else g for g, r in zip(gradients, node.result, strict=True)]
-    if TABLE[node.op].kind == "composite" and not create_graph:
+    if recorded:
         return _recorded_rule(node, full, operands)
     results = [_result(node, value, number, create_graph) for number, value in enumerate(node.result)]
     return _call_rule(node.op, node.rule, node.arg, full, results, operands, [e is not None for e in node.edges])
@@ -321,38 +320,31 @@ def _recorded_rule(node: Node, gradients: list, operands: list) -> list[Any]:
 
     Operands that the rule does not read travel as (shape, dtype) in the argument.
     """
-    values, pattern = [g._value for g in gradients], []
+    values = [g._value for g in gradients]
+    pattern: list[Any] = []
     for item in [*node.result, *operands]:
-        if isinstance(item, Meta):
+        if type(item) is Meta:
             pattern.append((item.shape, item.dtype))
         else:
-            values.append(item if isinstance(item, Value) else item._value)
+            values.append(item)
             pattern.append(None)
     needed = tuple([edge is not None for edge in node.edges])
-    arg = (node.op, _Rule(node.rule), node.arg, len(gradients), needed, tuple(pattern))
-    made = iter(record_many("gradient", values, arg))
+    metas = tuple([(o.shape, o.dtype) for o, want in zip(operands, needed, strict=True) if want])
+    made = iter(record_many("gradient", values, (node.op, _Rule(node.rule), node.arg, len(gradients), needed, tuple(pattern), metas)))
     return [Tensor._wrap(next(made)) if want else None for want in needed]
 
 
-def _gradient_infer(operands: Sequence[Any], arg: tuple) -> tuple:
-    _, _, _, outputs, needed, pattern = arg
-    rest = iter(operands[outputs:])
-    metas = [(m.shape, m.dtype) if m is not None and not isinstance(m, tuple) else m for m in pattern]
-    metas = [(v.shape, v.dtype) if m is None and (v := next(rest)) is not None else m for m in metas]
-    return tuple(meta for meta, want in zip(metas[outputs:], needed, strict=True) if want)
-
-
 def _gradient_body(*operands_and_arg: Any) -> tuple:
-    *operands, (op, rule, arg, outputs, needed, pattern) = operands_and_arg
+    *operands, (op, rule, arg, outputs, needed, pattern, _) = operands_and_arg
     gradients = [Tensor._wrap(v) for v in operands[:outputs]]
     rest = iter(operands[outputs:])
-    items = [Tensor._wrap(next(rest)) if meta is None else Meta._of(*meta) for meta in pattern]
+    items = [Tensor._wrap(next(rest)) if meta is None else Meta(*meta, None) for meta in pattern]
     with _GradMode(False):
         made = _call_rule(op, rule.rule, arg, gradients, items[:outputs], items[outputs:], needed)
     return tuple(gradient._value for gradient, want in zip(made, needed, strict=True) if want)
 
 
-composite("gradient", _gradient_infer, _gradient_body)
+composite("gradient", lambda operands, arg: arg[-1], _gradient_body)
 
 
 def _result(node: Node, value: Any, number: int, create_graph: bool) -> Any:

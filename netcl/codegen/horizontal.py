@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from netcl.codegen.ir import KernelSource
+from netcl.codegen.ir import KernelSource, Node
 
 SMALL = 1 << 22  # operations and bytes: beyond this a kernel is launched alone
 MAX_ARGUMENTS = 100
@@ -26,7 +26,7 @@ def merge_small(sources: list[KernelSource], needs: list[set[int]]) -> tuple[lis
         source = sources[number]
         group = open_group.get(level[number])
         small = source.flops + source.bytes_moved <= SMALL
-        if group is not None and small and sum(len(sources[n].arguments) for n in group) < MAX_ARGUMENTS:
+        if group is not None and small and sum(len(sources[n].arguments) for n in [*group, number]) <= MAX_ARGUMENTS:
             group.append(number)
             continue
         groups.append([number])
@@ -37,18 +37,15 @@ def merge_small(sources: list[KernelSource], needs: list[set[int]]) -> tuple[lis
 
 def _merge(sources: list[KernelSource]) -> KernelSource:
     """One kernel that calls each source's body for its share of the work-items."""
-    preambles: dict[str, None] = {}
+    helpers: dict[str, None] = {}
     functions, parameters, calls, arguments = [], [], [], []
     first = 0
     for number, source in enumerate(sources):
-        preamble, rest = source.source.split("__kernel void", 1)
-        for helper in _functions(preamble):
-            preambles.setdefault(helper)
-        header, body = rest.split("{", 1)
-        listed = header[header.index("(") + 1 : header.rindex(")")].split(", ")
+        preamble, listed, body = _take_apart(source)
+        helpers.update(dict.fromkeys(_top_level(preamble)))
         names = [re.split(r"[ *]+", parameter)[-1] for parameter in listed]
         body = body.replace("get_group_id(0)", "netcl_group")
-        functions.append(f"void part{number}(const int netcl_group, {', '.join(listed)}) {{{body}")
+        functions.append(f"void part{number}(const int netcl_group, {', '.join(listed)}) {body}")
         parameters += [re.sub(rf"\b{name}$", f"{name}_{number}", p) for name, p in zip(names, listed, strict=True)]
         given = ", ".join(f"{name}_{number}" for name in names)
         last = first + source.global_size[0]
@@ -56,16 +53,45 @@ def _merge(sources: list[KernelSource]) -> KernelSource:
         first = last
         arguments += source.arguments
     name = "_and_".join(dict.fromkeys(source.name for source in sources))[:60]
-    text = "\n".join([*preambles, *functions])
-    text += f"\n__kernel void {name}({', '.join(parameters)}) {{\n  const int item = get_group_id(0);\n  "
-    text += "\n  else ".join(calls) + "\n}\n"
-    same = {pair for source in sources for pair in source.same_element}
+    text = "\n".join([*helpers, *functions])
+    text += f"\n__kernel __attribute__((reqd_work_group_size(1, 1, 1)))\nvoid {name}({', '.join(parameters)}) {{"
+    text += "\n  const int item = get_group_id(0);\n  " + "\n  else ".join(calls) + "\n}\n"
     return KernelSource(
-        name, text, (first,), (1,), arguments, sum(s.flops for s in sources),
-        sum(s.bytes_moved for s in sources), same,
+        name, text, (first,), (1,), arguments, sum(s.flops for s in sources), sum(s.bytes_moved for s in sources),
+        _same_element(sources),
     )  # fmt: skip
 
 
-def _functions(preamble: str) -> list[str]:
-    """A preamble's top-level functions, so that each is written once."""
-    return [piece + "\n}" for piece in preamble.split("\n}") if piece.strip()] if preamble.strip() else []
+def _same_element(sources: list[KernelSource]) -> set[tuple[Node, Node]]:
+    """The results that may still overwrite an operand: those whose operand no other kernel of the launch reads."""
+    return {
+        (operand, result)
+        for number, source in enumerate(sources)
+        for operand, result in source.same_element
+        if not any(("buffer", operand) in other.arguments for n, other in enumerate(sources) if n != number)
+    }
+
+
+def _take_apart(source: KernelSource) -> tuple[str, list[str], str]:
+    """What comes before the kernel, its parameters, and its body with the braces."""
+    preamble, kernel = re.split(r"^__kernel\b", source.source, maxsplit=1, flags=re.MULTILINE)
+    listed, body = kernel.split(f"void {source.name}(", 1)[1].split(") {", 1)
+    return preamble, listed.split(", "), "{" + body
+
+
+def _top_level(preamble: str) -> list[str]:
+    """A preamble's functions, declarations and preprocessor lines, each whole, so that equal ones are written once."""
+    pieces, lines, depth = [], [], 0
+    for line in preamble.splitlines():
+        if not lines and not line.strip():
+            continue
+        lines.append(line)
+        directive = line.lstrip().startswith("#")
+        if directive:
+            depth += line.lstrip().startswith("#if") - line.lstrip().startswith("#endif")
+        else:
+            depth += line.count("{") - line.count("}")
+        if depth == 0 and not line.endswith("\\") and (directive or line.rstrip().endswith(("}", ";"))):
+            pieces.append("\n".join(lines))
+            lines = []
+    return [*pieces, "\n".join(lines)] if lines else pieces

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from netcl.core.pocl import cpu_flags
+
 
 @dataclass(frozen=True)
 class Target:
@@ -15,6 +17,9 @@ class Target:
     group_size: int  # gpu: work-items in a group
     max_groups: int  # gpu: groups in a launch; more work loops
     vector_bytes: int = 64  # cpu: one register
+    vendor: str = ""  # what tile sizes are looked up by, see tiles.py: lower case, "" where it does not matter
+    architecture: str = ""  # cpu: avx512, avx2, neon
+    device: str = ""
 
     def lanes(self, size: int, itemsize: int) -> int:
         """Width of the vectors over a loop of `size` turns: 16 where that many are, else the next smaller power."""
@@ -34,4 +39,16 @@ def target_for(device: object) -> Target:
         work_per_item=8192,
         group_size=1 << (group.bit_length() - 1),
         max_groups=max(64, units * 16),
+        vendor=device.cl_device.vendor.strip().lower(),  # type: ignore[attr-defined]
+        architecture=cpu_architecture(cpu_flags()) if device.kind == "cpu" else "",  # type: ignore[attr-defined]
+        device=device.name.lower(),  # type: ignore[attr-defined]
     )
+
+
+def cpu_architecture(flags: frozenset[str]) -> str:
+    """The vector instructions that decide tile sizes."""
+    if "avx512f" in flags:
+        return "avx512"
+    if "avx2" in flags:
+        return "avx2"
+    return "neon" if "asimd" in flags else ""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 OPTIONS = "-cl-std=CL1.2"
 DISK_LIMIT = 512 * 2**20  # bytes of binaries kept; the least recently used go first
-_FORMAT = "netcl-program-1"  # change it when what is stored, or how it is built, changes
+_FORMAT = "netcl-program-2"  # change it when what is stored, or how it is built, changes
 _MAGIC = b"NETCLBIN1\n"
 
 compile_count = 0  # kernels that were not in memory: taken from disk or built
@@ -32,6 +32,12 @@ def get_kernel(device: Device, source: str, name: str) -> Any:
     """The kernel `name` of OpenCL C `source` on `device`, a pyopencl.Kernel; RuntimeError with the build log."""
     kernel = _kernels.get((device, source, name))
     return kernel if kernel is not None else _make_kernel(device, source, name)
+
+
+def own_kernel(device: Device, source: str, name: str) -> Any:
+    """As `get_kernel`, but a kernel object that nobody else sets arguments on."""
+    get_kernel(device, source, name)
+    return runtime.cl().Kernel(_programs[device, source], name)
 
 
 def _make_kernel(device: Device, source: str, name: str) -> Any:

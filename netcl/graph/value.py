@@ -29,24 +29,24 @@ MAX_PENDING = int(os.environ.get("NETCL_MAX_PENDING", "1000"))  # records after 
 class Value:
     """An array on a device, computed or still to be."""
 
-    __slots__ = ("__weakref__", "buffer", "device", "dtype", "index", "number", "offset", "shape", "strides", "trace")
+    # What most values have is kept on the class: making a value is the hot path of recording.
+    buffer: Any = None
+    strides: tuple[int, ...] | None = None  # None: contiguous
+    offset = 0
+    number: tuple | None = None  # (op, number) of a scalar or literal: an operand in any trace, never an output
+    trace: Trace | None = None
+    index = -1
 
-    def __init__(self, shape: Shape, dtype: DType, device: Any, trace: Trace | None, index: int):
+    def __init__(self, shape: Shape, dtype: DType, device: Any):
         self.shape = shape
         self.dtype = dtype
         self.device = device
-        self.trace = trace
-        self.index = index
-        self.buffer: Any = None
-        self.number: tuple | None = None  # (op, number) of a scalar or literal: an operand in any trace, never an output
-        self.strides: tuple[int, ...] | None = None  # None: contiguous
-        self.offset = 0
 
     @classmethod
     def realised(
         cls, buffer: Any, shape: Shape, dtype: DType, device: Any, strides: tuple[int, ...] | None = None, offset: int = 0
     ) -> Value:
-        value = cls(shape, dtype, device, None, -1)
+        value = cls(shape, dtype, device)
         value.buffer = buffer
         value.strides = strides
         value.offset = offset
@@ -104,15 +104,18 @@ class Trace:
         return len(self.records) - 1
 
     def add(self, op: str, operands: Sequence[Value], arg: Any, shape: Shape, dtype: DType) -> Value:
-        record = (op, arg, tuple([v.index if v.trace is self else self.position(v) for v in operands]))
-        value = Value(shape, dtype, self.device, self, len(self.records))
-        self.records.append(record)
+        value = Value(shape, dtype, self.device)
+        operand_positions = tuple([v.index if v.trace is self else self.position(v) for v in operands])
+        value.trace = self
+        value.index = len(self.records)
+        self.records.append((op, arg, operand_positions))
         self.values.append(weakref.ref(value))
         return value
 
     def constant(self, op: str, number: Any, dtype: DType) -> Value:
         """A number: as a kernel argument (scalar) or as part of the plan's key (literal)."""
-        value = Value((), dtype, self.device, self, len(self.records))
+        value = Value((), dtype, self.device)
+        value.trace, value.index = self, len(self.records)
         value.number = (op, number)
         if op == "scalar":
             self.records.append((op, (dtype.name,), ()))
@@ -157,11 +160,14 @@ def trace_for(device: Any) -> Trace:
 
 def record(op: str, operands: Sequence[Value], arg: Any = None) -> Value:
     """Record one operation: checks shapes and dtypes now, computes later."""
-    primitive = TABLE[op]
-    shape, dtype = primitive.infer(operands, arg)
-    trace = trace_for(operands[0].device)
+    shape, dtype = TABLE[op].infer(operands, arg)
+    trace = _pending.expansion
+    if trace is not None:
+        return trace.add(op, operands, arg, shape, dtype)
+    device = operands[0].device
+    trace = _pending.traces.get(device) or trace_for(device)
     value = trace.add(op, operands, arg, shape, dtype)
-    if (_pending.eager or len(trace.records) >= MAX_PENDING) and _pending.expansion is None:
+    if len(trace.records) >= MAX_PENDING or _pending.eager:
         trace.flush()
     return value
 
@@ -185,13 +191,19 @@ def record_many(op: str, operands: Sequence[Value], arg: Any = None) -> tuple[Va
     """Record a composite with several results."""
     metas = TABLE[op].infer(operands, arg)
     trace = trace_for(operands[0].device)
-    position = trace._append((op, arg, tuple([trace.position(v) for v in operands])), None)
+    device, records, values = trace.device, trace.records, trace.values
+    positions = tuple([v.index if v.trace is trace else trace.position(v) for v in operands])
+    source = (len(records),)
+    records.append((op, arg, positions))
+    values.append(None)
     results = []
     for number, (shape, dtype) in enumerate(metas):
-        value = Value(shape, dtype, trace.device, trace, len(trace.records))
-        trace._append(("item", number, (position,)), weakref.ref(value))
+        value = Value(shape, dtype, device)
+        value.trace, value.index = trace, len(records)
+        records.append(("item", number, source))
+        values.append(weakref.ref(value))
         results.append(value)
-    if (_pending.eager or len(trace.records) >= MAX_PENDING) and _pending.expansion is None:
+    if (_pending.eager or len(records) >= MAX_PENDING) and _pending.expansion is None:
         trace.flush()
     return tuple(results)
 

@@ -16,6 +16,7 @@ from netcl.graph import flags, primitives
 from netcl.graph.value import record_scalar, user_line
 from netcl.ops.creation import iota
 from netcl.ops.elementwise import check_devices, literal
+from netcl.nn.module import Module
 from netcl.tensor import Tensor
 
 
@@ -297,3 +298,39 @@ def _probability_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None,
         return losses
     total = losses.sum()
     return total if reduction == "sum" else total / float(prod(losses.shape))
+
+
+# ---- modules -----------------------------------------------------------------------------------------------------
+
+
+class MSELoss(Module):
+    """`mse_loss` as a module."""
+
+    def __init__(self, size_average: Any = None, reduce: Any = None, reduction: Any = "mean"):
+        super().__init__()
+        self.reduction = check_reduction("MSELoss", _legacy_reduction(size_average, reduce, reduction), ("batchmean",))
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return mse_loss(input, target, self.reduction)
+
+
+class CrossEntropyLoss(Module):
+    """`cross_entropy` as a module; `weight` is a buffer."""
+
+    weight: Tensor | None
+
+    def __init__(
+        self, weight: Tensor | None = None, size_average: Any = None, ignore_index: int = -100, reduce: Any = None,
+        reduction: Any = "mean", label_smoothing: float = 0.0,
+    ):  # fmt: skip
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.ignore_index = ignore_index
+        self.reduction = check_reduction("CrossEntropyLoss", _legacy_reduction(size_average, reduce, reduction))
+        self.label_smoothing = label_smoothing
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return cross_entropy(
+            input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )  # fmt: skip

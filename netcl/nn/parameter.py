@@ -17,14 +17,12 @@ class Parameter(Tensor):
     True
     """
 
-    __slots__ = ()
-
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True):
         if data is None:
             data = Tensor([])
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter: expected a Tensor, got {type(data).__name__}; wrap it in nc.tensor(...)")
-        self._init(data._value)
+        self._value = data._value
         if requires_grad:
             self.requires_grad_()
 

@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from netcl.nn.module import Module
 
 
-class IncompatibleKeys(NamedTuple):
-    """What load_state_dict found missing in the state and unknown to the module."""
-
+class _Keys(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+class IncompatibleKeys(_Keys):
+    """What load_state_dict found missing in the state and unknown to the module: (missing_keys, unexpected_keys)."""
+
+    __slots__ = ()
 
     def __repr__(self) -> str:
         if not self.missing_keys and not self.unexpected_keys:

@@ -1,0 +1,254 @@
+"""Matrix products on CPUs: tiles of sums in registers, over panels of B.
+
+Derivation. A core multiplies and adds two vectors per cycle and loads two. A tile of R rows by V vectors of columns
+takes, for each k, R*V multiply-adds and R + V loads (an element of A is loaded and spread over a vector at once), so the
+loads hide behind the arithmetic where R*V >= R + V, and the sums stay in registers where R*V + V + 1 <= 32 (AVX-512):
+6x4. Per tile 2*R*V*L flops for each k stand against (R + V*L) elements read, from caches: A is read in place, R rows at
+a time, and the V*L columns of B are copied ("packed") into a private panel once for all rows, where they are contiguous
+and in the second-level cache. From memory come A once per panel, N/(V*L) times in all, and B and the result once:
+with 64 columns of float32 that is 32 flops for each byte of A.
+
+Long sums. A panel is at most `depth` deep, so a longer K goes in blocks, and the sums of a block of rows wait in
+private memory meanwhile: never in an output, which may be narrower or may hold something else (the epilogue's result).
+
+Edges. A tile or a vector that would cross the edge starts earlier, at M - R or N - L, and computes some elements
+again: to the same value, so there are no narrow variants and no masks. Only N < L pads a panel with zeros.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netcl.codegen import tiles
+from netcl.codegen.ir import KernelSource
+from netcl.codegen.product import Product, ceil_div, indent, named, share, work_items
+from netcl.core import dtypes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one product is cut."""
+
+    lanes: int  # of a vector
+    rows: int  # of a tile
+    vectors: int  # of a tile
+    last_vectors: int  # of the tiles in the last panel
+    pack: bool
+    depth: int  # k in a panel
+    block: int  # tiles whose sums wait between panels
+    split_rows: int  # units of work along M
+    split_columns: int  # and along N
+    items: int
+
+
+def plan(p: Product) -> Plan:
+    table = tiles.lookup(tiles.CPU, p.target)
+    lanes = table.register_bytes // p.accumulator.itemsize
+    all_vectors = ceil_div(p.n, lanes)
+    rows, vectors = tiles.cpu_shape(table, p.m, all_vectors)
+    panels, row_tiles = ceil_div(all_vectors, vectors), ceil_div(p.m, rows)
+    left = all_vectors - (panels - 1) * vectors
+    worth = (vectors - left) * 10 > all_vectors  # a second tile is more to compile: only to save a tenth of the work
+    _, k_stride, n_stride = p.b.strides
+    contiguous = n_stride == 1 and p.b.node.dtype.storage == p.accumulator.storage
+    pack = not contiguous or p.n < lanes or (p.m > table.pack_rows and p.k > table.pack_depth)
+    down_columns = abs(p.a.strides[1]) < abs(p.a.strides[2])
+    depth = table.column_depth if down_columns else table.depth
+    depth = ceil_div(p.k, ceil_div(p.k, depth * 4 // p.accumulator.itemsize))
+    want = work_items(p.flops, p.target)
+    split_columns = min(panels, ceil_div(want, p.batch))
+    cores = max(1, p.target.work_items // 4)
+    split_rows = 1  # units that share a panel pack it twice: only where cores would be idle
+    if p.batch * split_columns < want and p.batch * split_columns % cores:
+        split_rows = min(row_tiles, cores)
+    units = p.batch * split_columns * split_rows
+    return Plan(
+        lanes, rows, vectors, left if panels > 1 and worth else vectors, pack, depth, max(1, table.block_rows // rows),
+        split_rows, split_columns, min(units, want) if p.batch > 1 else units,
+    )  # fmt: skip
+
+
+def generate(p: Product) -> KernelSource:
+    c = plan(p)
+    blocked = p.k > c.depth
+    width, kind, index = c.vectors * c.lanes, p.vector(1), p.index
+    panels, row_tiles = ceil_div(ceil_div(p.n, c.lanes), c.vectors), ceil_div(p.m, c.rows)
+    helpers = []
+    start_a, start_b = p.start(p.a), p.start(p.b)
+    body = []
+    if c.pack:
+        pack_text, pack = packing(p, c)
+        helpers.append(pack_text)
+        body.append(f"{kind} panel[{c.depth * width}] __attribute__((aligned(64)));")
+    waiting = min(c.block, ceil_div(row_tiles, c.split_rows)) if blocked else 1
+    body.append(f"{kind} sums[{waiting * c.rows * width}] __attribute__((aligned(64)));")
+
+    widths = sorted({c.vectors, c.last_vectors}, reverse=True)
+    calls = []
+    b = "panel" if c.pack else f"B + k0*{p.b.strides[1]}" if blocked else "B"
+    for vectors in widths:
+        text, name = tile(p, c, vectors, blocked)
+        helpers.append(text)
+        at = f"A + m0*{p.a.strides[1]}" + (f" + k0*{p.a.strides[2]}" if blocked else "")
+        rest = ", kn, k0" if blocked else ""
+        calls.append(f"{name}({at}, {b}, {'' if c.pack else 'n, '}sums{f' + (t - s)*{c.rows * width}' if blocked else ''}{rest});")
+    multiply = [f"const {index} m0 = {_at_most(f't*{c.rows}', p.m - c.rows, row_tiles * c.rows > p.m)};"]
+    if len(calls) == 1:
+        multiply.append(calls[0])
+    else:
+        multiply += [f"if (panel_number < {panels - 1}) {calls[0]}", f"else {calls[1]}"]
+
+    finish = _finish(p, c, blocked)
+    fill = []
+    if c.pack:
+        fill = [f"{pack}(B{f' + k0*{p.b.strides[1]}' if blocked else ''}, panel, n, {'kn' if blocked else p.k}{', width' if len(widths) > 1 else ''});"]
+    if blocked:
+        inner = [
+            f"for (int s = t0; s < t1; s += {c.block}) {{",
+            f"  const int s1 = min(s + {c.block}, t1);",
+            f"  for ({index} k0 = 0; k0 < {p.k}; k0 += {c.depth}) {{",
+            f"    const int kn = min({c.depth}, (int)({p.k} - k0));",
+            *indent(fill, 2),
+            "    for (int t = s; t < s1; ++t) {",
+            *indent(multiply, 3),
+            "    }",
+            "  }",
+            "  for (int t = s; t < s1; ++t) {",
+            *indent([multiply[0], *finish], 2),
+            "  }",
+            "}",
+        ]
+    else:
+        inner = [*fill, "for (int t = t0; t < t1; ++t) {", *indent([*multiply, *finish]), "}"]
+    narrow = [f"const int width = panel_number < {panels - 1} ? {width} : {c.last_vectors * c.lanes};"] if len(widths) > 1 else []
+    units = p.batch * c.split_columns * c.split_rows
+    body += [
+        *share(units, c.items),
+        f"  const {index} z = u / {c.split_columns * c.split_rows};",
+        f"  const int column = u % {c.split_columns}, row = u / {c.split_columns} % {c.split_rows};",
+        f"  const int t0 = row * {row_tiles} / {c.split_rows}, t1 = (row + 1) * {row_tiles} / {c.split_rows};",
+        f"  {p.pointer(p.a)} A = {start_a} + z*{p.a.strides[0]};",
+        f"  {p.pointer(p.b)} B = {start_b} + z*{p.b.strides[0]};",
+        f"  for (int panel_number = column * {panels} / {c.split_columns};"
+        f" panel_number < (column + 1) * {panels} / {c.split_columns}; ++panel_number) {{",
+        f"    const {index} n = panel_number * ({index}){width};",
+        *indent([*narrow, *inner], 2),
+        "  }",
+        "}",
+    ]
+    return p.kernel_source(helpers, body, c.items)
+
+
+def _at_most(text: str, limit: int, needed: bool) -> str:
+    return f"min({text}, {limit})" if needed else text
+
+
+def _finish(p: Product, c: Plan, blocked: bool) -> list[str]:
+    """The epilogue over a tile's rows and vectors, from its sums. Rows that the tile before has had are left out."""
+    width, index = c.vectors * c.lanes, p.index
+    lanes = c.lanes if p.n >= c.lanes else p.target.lanes(p.n, p.accumulator.itemsize)
+    ragged = p.n % lanes != 0
+    at = "j" if p.n >= c.lanes else "v"  # where in the row of sums column v is
+    sums = f"sums + ({'(t - s)*' + str(c.rows) + ' + ' if blocked else ''}r)*{width} + {at}"
+    accumulated = f"*({sums})" if lanes == 1 else f"vload{lanes}(0, {sums})"
+    columns = f"{width}" if p.n % width == 0 else f"min({width}, (int)({p.n} - n))"
+    return [
+        f"for (int r = {f't*{c.rows} - m0' if p.m % c.rows else '0'}; r < {c.rows}; ++r)",
+        f"  for (int j = 0; j < {columns}; j += {lanes}) {{",
+        f"    const {index} m = m0 + r, v = {_at_most('n + j', p.n - lanes, ragged)};",
+        f"    const {p.vector(lanes)} sum = {accumulated};",
+        *indent(p.epilogue("sum", lanes), 2),
+        "  }",
+    ]
+
+
+def tile(p: Product, c: Plan, vectors: int, blocked: bool) -> tuple[str, str]:
+    """The innermost loop: R*V multiply-adds for each k, all sums in registers. With blocks of k, sums go on from the
+    block before unless it is the first."""
+    rows, lanes, width = range(c.rows), c.lanes, c.vectors * c.lanes
+    kind, index = p.vector(lanes), p.index
+    lines = [f"{kind} {', '.join(f's{r}_{v} = 0' for v in range(vectors))};" for r in rows]
+    if c.pack:
+        loads = [f"vload{lanes}(0, B + k*{vectors * lanes} + {v * lanes})" for v in range(vectors)]
+        parameters = f"const {p.vector(1)}* restrict B, {p.vector(1)}* restrict sums"
+    else:
+        ragged = p.n % (vectors * lanes) != 0
+        columns = [_at_most(f"n + {v * lanes}" if v else "n", p.n - lanes, ragged) for v in range(vectors)]
+        lines.append(f"const {index} {', '.join(f'c{v} = {column}' for v, column in enumerate(columns))};")
+        loads = [p.load(p.b, "B", f"k*{p.b.strides[1]} + c{v}", lanes) for v in range(vectors)]
+        parameters = f"{p.pointer(p.b)} restrict B, const {index} n, {p.vector(1)}* restrict sums"
+    if blocked:
+        parameters += f", const int kn, const {index} k0"
+        lines.append("if (k0) {")
+        for r in rows:
+            lines.append("  " + " ".join(f"s{r}_{v} = vload{lanes}(0, sums + {r * width + v * lanes});" for v in range(vectors)))
+        lines.append("}")
+    lines.append(f"for ({index} k = 0; k < {'kn' if blocked else p.k}; ++k) {{")
+    lines.append(f"  const {kind} {', '.join(f'b{v} = {load}' for v, load in enumerate(loads))};")
+    for r in rows:
+        element = p.load(p.a, "A", f"{r * p.a.strides[1]} + k*{p.a.strides[2]}")
+        lines.append(f"  {{ const {p.vector(1)} a = {element}; " + " ".join(f"s{r}_{v} += a * b{v};" for v in range(vectors)) + " }")
+    lines.append("}")
+    for r in rows:
+        lines.append(" ".join(f"vstore{lanes}(s{r}_{v}, 0, sums + {r * width + v * lanes});" for v in range(vectors)))
+    text = f"void NAME({p.pointer(p.a)} restrict A, {parameters}) {{\n" + "\n".join(indent(lines)) + "\n}"
+    return named(f"tile_{c.rows}x{vectors}", text)
+
+
+# ---- packing -----------------------------------------------------------------------------------------------------
+
+
+def packing(p: Product, c: Plan) -> tuple[str, str]:
+    """panel[k][column] = B[k][n + column], V*L columns of `kn` rows. 2 copies of an element for 2*M of its flops."""
+    lanes, index, (_, k_stride, n_stride) = c.lanes, p.index, p.b.strides
+    several = c.last_vectors != c.vectors
+    width = "width" if several else str(c.vectors * lanes)
+    load = p.load
+    if p.n < lanes:
+        column = load(p.b, "B", f"k*{k_stride} + i*{n_stride}")
+        lines = [
+            "for (int k = 0; k < kn; ++k)",
+            f"  for (int i = 0; i < {lanes}; ++i) panel[k*{lanes} + i] = i < {p.n} ? {column} : 0;",
+        ]
+    elif n_stride == 1:
+        row = load(p.b, "B", f"(c + ({index})k*{k_stride})", lanes)
+        lines = [f"for (int k = 0; k < kn; ++k) vstore{lanes}({row}, 0, panel + k*{width} + j);"]
+    elif k_stride == 1 and p.k >= lanes:
+        lines = _transposed(p, lanes, n_stride, width)
+    else:
+        column = load(p.b, "B", f"({index})k*{k_stride} + (c + i)*{n_stride}")
+        lines = [
+            "for (int k = 0; k < kn; ++k)",
+            f"  for (int i = 0; i < {lanes}; ++i) panel[k*{width} + j + i] = {column};",
+        ]
+    if p.n >= lanes:
+        column = _at_most("n + j", p.n - lanes, p.n % (c.vectors * lanes) != 0)
+        lines = [f"for (int j = 0; j < {width}; j += {lanes}) {{", f"  const {index} c = {column};", *indent(lines), "}"]
+    parameters = f"{p.pointer(p.b)} restrict B, {p.vector(1)}* restrict panel, const {index} n, const int kn"
+    if several:
+        parameters += ", const int width"
+    return named("pack", f"void NAME({parameters}) {{\n" + "\n".join(indent(lines)) + "\n}")
+
+
+def _transposed(p: Product, lanes: int, n_stride: int, width: str) -> list[str]:
+    """B contiguous along k: blocks of lanes x lanes are loaded by columns and transposed in registers. One round
+    interleaves row i with row i + lanes/2, and log2(lanes) rounds transpose: lanes*log2(lanes) shuffles for lanes**2
+    elements. The last block of k starts early enough to fit."""
+    kind, half = p.vector(lanes), lanes // 2
+    low = ", ".join(f"{{0}}.s{i:x}, {{1}}.s{i:x}" for i in range(half))
+    high = ", ".join(f"{{0}}.s{i:x}, {{1}}.s{i:x}" for i in range(half, lanes))
+    lines = [
+        f"for (int from = 0; from < kn; from += {lanes}) {{",
+        f"  const int k = min(from, kn - {lanes});",
+    ]
+    names = [f"r0_{i}" for i in range(lanes)]
+    lines += [f"  const {kind} {name} = {p.load(p.b, 'B', f'(k + (c + {i})*{n_stride})', lanes)};" for i, name in enumerate(names)]
+    for turn in range(1, lanes.bit_length()):
+        after = [f"r{turn}_{i}" for i in range(lanes)]
+        for i in range(half):
+            pair = names[i], names[i + half]
+            lines.append(f"  const {kind} {after[2 * i]} = ({kind})({low.format(*pair)});")
+            lines.append(f"  const {kind} {after[2 * i + 1]} = ({kind})({high.format(*pair)});")
+        names = after
+    lines += [f"  vstore{lanes}({name}, 0, panel + (k + {i})*{width} + j);" for i, name in enumerate(names)]
+    return [*lines, "}"]

@@ -1,0 +1,195 @@
+"""A batched matrix product and what follows from it: operands, addresses, the epilogue and the kernel's frame.
+
+out[z, m, v] = epilogue(sum over k of a[z, m, k] * b[z, k, v]). The kernels in contraction_*.py are written in terms
+of this: they compute sums, and `Product` loads operand elements for them and writes what becomes of a sum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from netcl.codegen import expressions as cl
+from netcl.codegen import index as ix
+from netcl.codegen.emitter import Emitter, Value
+from netcl.codegen.ir import KernelSource, Layout, Node, Shape
+from netcl.codegen.targets import Target
+from netcl.codegen.views import Coordinates, operand_coordinates
+from netcl.core import dtypes
+
+INT_LIMIT = 2**31 - 2**16  # offsets below this, and a vector or a tile beyond them, fit an int
+
+
+@dataclass
+class MatmulKernel:
+    """One product and the outputs that follow from it. Coordinates are in d0, d1, .. of `shape` (no sizes of 1)."""
+
+    node: Node
+    shape: Shape
+    result: Coordinates  # the product's own coordinates
+    outputs: list[tuple[Node, Coordinates]]
+    bindings: dict[Node, Layout]
+
+    @classmethod
+    def of(cls, kernel: Any, outputs: list[tuple[Node, Coordinates]], bindings: dict[Node, Layout]) -> MatmulKernel:
+        node = next(n for n in kernel.placed if n.primitive.kind == "contraction")
+        return cls(node, kernel.shape, kernel.placed[node], outputs, bindings)
+
+
+@dataclass
+class Operand:
+    """A matrix operand: element (z, i, j) of `node` lies at constant + z*strides[0] + i*strides[1] + j*strides[2]."""
+
+    node: Node
+    strides: tuple[int, ...]
+    constant: int
+    dynamic_offset: bool
+
+
+def operand(node: Node, bindings: dict[Node, Layout]) -> Operand:
+    """The memory under an operand's views."""
+    shape = node.shape
+    coordinates = tuple(ix.variable(f"x{axis}", size) for axis, size in enumerate(shape))
+    while node not in bindings:
+        assert node.primitive.kind == "view", f"{node} is an operand of a matmul and not in memory"
+        coordinates = operand_coordinates(node, coordinates)[0]
+        node = node.src[0]
+    layout = bindings[node]
+    position = ix.ZERO
+    for coordinate, stride in zip(coordinates, layout.strides, strict=True):
+        position = position + coordinate * stride
+    strides = tuple(position.coefficient(f"x{axis}") for axis in range(len(shape)))
+    assert None not in strides, f"{node} is an operand of a matmul and has no strides"
+    return Operand(node, strides, position.constant, layout.dynamic_offset)  # type: ignore[arg-type]
+
+
+def ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def named(name: str, text: str) -> tuple[str, str]:
+    """A helper function's text with NAME replaced, and the name: it has a hash of the text, since kernels that are
+    merged into one program may bring the same helper, but never two by one name."""
+    name = f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return text.replace("NAME", name), name
+
+
+class Product:
+    """Writes kernels for one product. Kernels have the loop variables z, m and v (of type `index`) in scope where the
+    epilogue is."""
+
+    def __init__(self, kernel: MatmulKernel, target: Target):
+        self.kernel = kernel
+        self.target = target
+        self.batch, self.m, self.n = kernel.node.shape
+        self.k = kernel.node.src[0].shape[2]
+        self.a = operand(kernel.node.src[0], kernel.bindings)
+        self.b = operand(kernel.node.src[1], kernel.bindings)
+        self.accumulator = dtypes.accumulator(kernel.node.dtype)
+        self.flops = 2 * self.batch * self.m * self.n * self.k
+        self.index = "long" if max(self._reaches()) >= INT_LIMIT else "int"
+        self.emitter = Emitter(kernel.bindings, self.index)
+        loops = [pair for pair in (("z", self.batch), ("m", self.m), ("v", self.n)) if pair[1] != 1]
+        for axis, (loop, size) in enumerate(loops):
+            self.emitter.replacements[f"d{axis}"] = ix.variable(loop, size)
+            self.emitter.depth_of[f"d{axis}"] = 1
+
+    def _reaches(self) -> list[int]:
+        """How far from its first element anything lies that the kernel may touch."""
+        reaches = [prod(node.shape) for node, _ in self.kernel.outputs] + [self.batch * self.m * self.n]
+        layouts = [(node.shape, layout.strides) for node, layout in self.kernel.bindings.items()]
+        layouts += [(source.shape, o.strides) for source, o in zip(self.kernel.node.src, (self.a, self.b), strict=True)]
+        for shape, strides in layouts:
+            reaches.append(sum(abs(stride) * size for stride, size in zip(strides, shape, strict=True)))
+        return reaches
+
+    # ---- operands ----
+
+    def start(self, source: Operand) -> str:
+        """The pointer to an operand's first element."""
+        text = self.emitter.argument("buffer", source.node)
+        if source.dynamic_offset:
+            text = f"{text} + {self.emitter.argument('offset', source.node)}"
+        return f"{text} + {source.constant}" if source.constant else text
+
+    def pointer(self, source: Operand) -> str:
+        """The type of pointers into an operand."""
+        return f"__global const {source.node.dtype.storage}*"
+
+    def load(self, source: Operand, pointer: str, offset: str, lanes: int = 1) -> str:
+        """Consecutive elements as accumulators."""
+        dtype = source.node.dtype
+        return cl.convert(cl.load(pointer, offset, dtype, lanes), dtype, self.accumulator, lanes)
+
+    def vector(self, lanes: int) -> str:
+        """The type of a vector of accumulators."""
+        return cl.compute_type(self.accumulator, lanes)
+
+    # ---- text ----
+
+    def epilogue(self, accumulated: str, lanes: int) -> list[str]:
+        """Statements that compute and store the outputs for columns v .. v + lanes of row m, batch z."""
+        emitter, node = self.emitter, self.kernel.node
+        emitter.lanes, emitter.vector = lanes, "v" if lanes > 1 else ""
+        scope = emitter.push()
+        if self.accumulator.compute != node.dtype.compute:
+            accumulated = cl.convert(accumulated, self.accumulator, node.dtype, lanes)
+        emitter.known = {(node, self.kernel.result): Value(accumulated, lanes > 1, 1)}
+        values = [emitter.evaluate(output, at) for output, at in self.kernel.outputs]
+        for (output, at), value in zip(self.kernel.outputs, values, strict=True):
+            scope.lines.append(emitter.store(output, at, value))
+        emitter.pop()
+        return scope.lines
+
+    def kernel_source(
+        self, helpers: list[str], body: list[str], items: int, group: int = 1, variant: str = ""
+    ) -> KernelSource:
+        """The kernel around a body, in `items` groups of `group` work-items."""
+        emitter = self.emitter
+        stored = {node for node, _ in self.kernel.outputs}
+        parameters = []
+        for (kind, key), text in emitter.arguments.items():
+            if kind == "buffer":
+                constness = "" if key in stored else "const "
+                parameters.append(f"__global {constness}{key.dtype.storage}* {text}")  # type: ignore[attr-defined]
+            elif kind == "scalar":
+                parameters.append(f"const {key.dtype.compute} {text}")  # type: ignore[attr-defined]
+            elif kind == "offset":
+                parameters.append(f"const long {text}")
+            else:
+                parameters.append(f"__global int* {text}")
+        narrow = "".join(cl.narrow_float_helpers(lanes) for lanes in sorted(emitter.narrow_lanes))
+        functions = "\n".join([*(p for p in emitter.preambles if p), narrow.strip("\n"), *dict.fromkeys(helpers)])
+        lines = "\n".join(indent([*emitter.scopes[0].lines, *body]))
+        batch = f"{self.batch}x" if self.batch > 1 else ""
+        name = f"matmul_{batch}{self.m}x{self.k}x{self.n}{variant}"
+        head = f"__kernel __attribute__((reqd_work_group_size({group}, 1, 1)))\nvoid {name}({', '.join(parameters)})"
+        touched = {key for kind, key in emitter.arguments if kind == "buffer"}
+        return KernelSource(
+            name, f"{functions}\n{head} {{\n{lines}\n}}\n", (items * group,), (group,), list(emitter.arguments),
+            self.flops, sum(prod(node.shape) * node.dtype.itemsize for node in touched),  # type: ignore[attr-defined]
+        )  # fmt: skip
+
+
+def indent(lines: list[str], by: int = 1) -> list[str]:
+    return ["  " * by + line for line in lines]
+
+
+def share(units: int, items: int) -> list[str]:
+    """The loop head over a work-item's units of work, as evenly as it goes."""
+    if units == items:
+        return ["{", "  const int u = get_group_id(0);"]
+    return [
+        f"const int first = (long)get_group_id(0) * {units} / {items};",
+        f"const int last = ((long)get_group_id(0) + 1) * {units} / {items};",
+        "for (int u = first; u < last; ++u) {",
+    ]
+
+
+def work_items(flops: int, target: Target) -> int:
+    """CPU work-items that are worth their start: 1 below 10 us of one core, all cores to 100 us, then several each so
+    that a core that is late leaves its work to the others."""
+    cores = max(1, target.work_items // 4)
+    return 1 if flops < 200_000 else cores if flops < 2_000_000 else target.work_items

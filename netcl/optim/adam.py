@@ -1,0 +1,99 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import sqrt
+from typing import Any
+
+from netcl.ops.elementwise import maximum
+from netcl.optim.optimizer import (
+    Optimizer, batches, check_not_negative, record_update, refuse, register_update, zeros_for,
+)  # fmt: skip
+from netcl.tensor import Tensor
+
+
+class Adam(Optimizer):
+    """Kingma and Ba (2015): steps by the mean of gradients over the root of their mean square. PyTorch's numbers.
+
+    All parameters are updated together, whatever `foreach` and `fused` say.
+    """
+
+    def __init__(
+        self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        weight_decay: float = 0, amsgrad: bool = False, *, foreach: bool | None = None, maximize: bool = False,
+        capturable: bool = False, differentiable: bool = False, fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+    ) -> None:  # fmt: skip
+        refuse(type(self).__name__, capturable=capturable, differentiable=differentiable)
+        super().__init__(params, {
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": maximize,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        })  # fmt: skip
+
+    def _check(self, group: dict[str, Any]) -> None:
+        check_not_negative(lr=group["lr"], epsilon=group["eps"], weight_decay=group["weight_decay"])
+        for number, beta in enumerate(group["betas"]):
+            if not 0.0 <= beta < 1.0:
+                raise ValueError(f"Invalid beta parameter at index {number}: {beta}")
+
+    def _update(self, group: dict[str, Any]) -> None:
+        state = self.state
+        for step, members in batches(group["params"], lambda p: state[p].get("step", 0)):
+            kinds = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"][: 3 if group["amsgrad"] else 2]
+            for parameter in members:
+                own = state[parameter]
+                for kind in kinds:
+                    if kind not in own:
+                        own[kind] = zeros_for(parameter)
+                own["step"] = step + 1
+            flags, numbers = _numbers(group, step + 1)
+            record_update("adam", flags, numbers, members, [[state[p][kind] for p in members] for kind in kinds])
+
+
+def _numbers(group: dict[str, Any], step: int) -> tuple[tuple, list[float]]:
+    """What of a group shapes the kernel, and the numbers that it gets."""
+    lr, decay, (beta1, beta2) = group["lr"], group["weight_decay"], group["betas"]
+    decoupled = bool(group["decoupled_weight_decay"])
+    flags = (decay != 0, decoupled, bool(group["amsgrad"]), bool(group["maximize"]), 1 - beta1 < 0.5)
+    numbers = [
+        1 - beta1, beta1, beta2, 1 - beta2, sqrt(1 - beta2**step), group["eps"], -lr / (1 - beta1**step),
+    ]  # fmt: skip
+    if decay != 0:
+        numbers.append(1 - lr * decay if decoupled else decay)
+    return flags, numbers
+
+
+def _adam(flags: tuple, numbers: list[Tensor], p: Tensor, g: Tensor, m: Tensor, v: Tensor, top: Tensor | None = None) -> tuple:
+    decays, decoupled, amsgrad, maximize, small_weight = flags
+    new1, old1, old2, new2, root_correction, eps, minus_step = numbers[:7]
+    if maximize:
+        g = -g
+    if decays and decoupled:
+        p = p * numbers[7]
+    elif decays:
+        g = g + p * numbers[7]
+    m = m + (g - m) * new1 if small_weight else g - (g - m) * old1  # torch.lerp: each where it rounds less
+    v = v * old2 + g * g * new2
+    if amsgrad:
+        top = maximum(top, v)
+    denominator = (top if amsgrad else v).sqrt() / root_correction + eps  # type: ignore[union-attr]
+    p = p + m / denominator * minus_step
+    return (p, m, v, top) if amsgrad else (p, m, v)
+
+
+class AdamW(Adam):
+    """Loshchilov and Hutter (2019): Adam whose weight decay shrinks the parameters, not the gradients."""
+
+    def __init__(
+        self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        weight_decay: float = 1e-2, amsgrad: bool = False, *, maximize: bool = False, foreach: bool | None = None,
+        capturable: bool = False, differentiable: bool = False, fused: bool | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            params, lr, betas, eps, weight_decay, amsgrad, foreach=foreach, maximize=maximize, capturable=capturable,
+            differentiable=differentiable, fused=fused, decoupled_weight_decay=True,
+        )  # fmt: skip
+
+
+register_update("adam", _adam)

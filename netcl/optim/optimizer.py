@@ -1,0 +1,241 @@
+"""What all optimizers share: parameter groups, state, saving, and updating many parameters as one recorded operation.
+
+A subclass registers its formula with `register_update` and calls `record_update` for parameters that are at the same
+step. Numbers (learning rate, bias corrections) are operands, so a new one compiles nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from itertools import chain
+from typing import Any
+
+from netcl.autograd.tape import enable_grad
+from netcl.core import dtypes, launch
+from netcl.graph.primitives import composite
+from netcl.graph.value import Value, flush_thread, record_many, record_scalar
+from netcl.tensor import Tensor
+
+
+class Optimizer:
+    """The base of optimizers. `params` is an iterable of parameters, of (name, parameter) pairs, or of groups with options.
+
+    TypeError for a single tensor, ValueError for none at all, for one that is no leaf, or for one in two groups.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        if isinstance(params, Tensor):
+            raise TypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor")
+        self.defaults = defaults
+        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    # ---- groups ----
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with options of their own; options that are left out are the optimizer's."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group).__name__}")
+        group = {**self.defaults, **param_group}
+        members = param_group["params"]
+        if isinstance(members, set):
+            raise TypeError("optimizer parameters need to be organized in ordered collections, but a set has no order; use a list")
+        members = [members] if isinstance(members, Tensor) else list(members)
+        if members and isinstance(members[0], tuple):
+            group["param_names"] = [name for name, _ in members]
+            members = [parameter for _, parameter in members]
+        for parameter in members:
+            if not isinstance(parameter, Tensor):
+                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(parameter).__name__}")
+            if parameter._node is not None:
+                raise ValueError("can't optimize a non-leaf Tensor")
+        known = {id(p) for other in self.param_groups for p in other["params"]}
+        if len({id(p) for p in members}) != len(members):
+            raise ValueError("optimizer: a parameter occurs twice in one parameter group")
+        if any(id(p) in known for p in members):
+            raise ValueError("some parameters appear in more than one parameter group")
+        group["params"] = members
+        self._check(group)
+        self.param_groups.append(group)
+
+    def _check(self, group: dict[str, Any]) -> None:
+        """Raise ValueError for options that can't be."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget every gradient, or set it to zeros."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad = None if set_to_none else parameter.grad.detach() * 0
+
+    # ---- the step ----
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient, and start the device on it, without waiting.
+
+        `closure` computes the loss anew (with gradients on) and is called first; its loss is returned.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self._update(group)
+        flush_thread()
+        return loss
+
+    def _update(self, group: dict[str, Any]) -> None:
+        """Record the update of one group."""
+        raise NotImplementedError(f"{type(self).__name__} has no _update")
+
+    # ---- saving ----
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"state": by the parameters' numbers, "param_groups": with numbers in place of parameters}."""
+        numbers: dict[int, int] = {}
+        groups = []
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                numbers.setdefault(id(parameter), len(numbers))
+            packed = {key: value for key, value in group.items() if key != "params"}
+            packed["params"] = [numbers[id(parameter)] for parameter in group["params"]]
+            groups.append(packed)
+        state = {
+            numbers[id(parameter)]: {k: v.detach() if isinstance(v, Tensor) else v for k, v in values.items()}
+            for parameter, values in self.state.items()
+        }
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue where state_dict() was called. ValueError where the groups don't fit this optimizer's."""
+        saved_groups = copy.deepcopy(list(state_dict["param_groups"]))
+        if len(saved_groups) != len(self.param_groups):
+            raise ValueError(
+                f"loaded state dict has a different number of parameter groups: {len(saved_groups)}, here {len(self.param_groups)}"
+            )
+        sizes = [(len(saved["params"]), len(own["params"])) for saved, own in zip(saved_groups, self.param_groups, strict=True)]
+        if any(saved != own for saved, own in sizes):
+            raise ValueError(f"loaded state dict contains a parameter group that doesn't match the size here: {sizes} (saved, here)")
+        members = list(chain.from_iterable(group["params"] for group in self.param_groups))
+        numbers = list(chain.from_iterable(group["params"] for group in saved_groups))
+        by_number = dict(zip(numbers, members, strict=True))
+        state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        for number, values in state_dict["state"].items():
+            parameter = by_number[int(number)]
+            state[parameter] = {name: _fitted(name, value, parameter) for name, value in values.items()}
+        self.state = state
+        self.param_groups = [
+            {**own, **saved, "params": own["params"]} for own, saved in zip(self.param_groups, saved_groups, strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for number, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {number}")
+            lines.extend(f"    {key}: {group[key]}" for key in sorted(group) if key != "params")
+        return "\n".join([*lines, ")"])
+
+
+def _fitted(name: str, value: Any, parameter: Tensor) -> Any:
+    """A loaded state entry: tensors on the parameter's device in its dtype, step counts as ints."""
+    if name == "step":
+        return int(value)
+    if isinstance(value, Tensor):
+        if value.shape != parameter.shape:
+            raise ValueError(f"loaded state {name!r} has shape {list(value.shape)}, its parameter {list(parameter.shape)}")
+        return value.detach().to(device=parameter.device, dtype=parameter.dtype)
+    return value
+
+
+def refuse(name: str, **options: Any) -> None:
+    """NotImplementedError for options of PyTorch's that are asked for and have no meaning here."""
+    for option, value in options.items():
+        if value:
+            raise NotImplementedError(f"{name}({option}={value!r}) is not supported; leave {option} out")
+
+
+def check_not_negative(**numbers: Any) -> None:
+    """ValueError for a negative number, with PyTorch's text; TypeError for what is no number."""
+    for name, number in numbers.items():
+        if not isinstance(number, (int, float)):
+            raise TypeError(f"{name} must be a number, got {type(number).__name__}")
+        if not number >= 0:
+            raise ValueError(f"Invalid {name} value: {number}" if name != "lr" else f"Invalid learning rate: {number}")
+
+
+def zeros_for(parameter: Tensor) -> Tensor:
+    """Zeros in memory of their own: state that later steps overwrite in place."""
+    value = parameter._value
+    nbytes = parameter.nbytes
+    buffer = value.device.pool.allocate(nbytes)
+    launch.fill_zero(value.device, buffer, nbytes)
+    return Tensor._wrap(Value.realised(buffer, value.shape, value.dtype, value.device))
+
+
+# ---- one operation for many parameters ---------------------------------------------------------------------------
+
+# formula(flags, numbers, parameter, gradient, *state) -> (parameter, *state), in operations on tensors
+Formula = Callable[..., tuple]
+
+
+def register_update(name: str, formula: Formula) -> None:
+    """Make a formula for one parameter an operation on many: arg is (how many, how many state tensors each, flags)."""
+
+    def infer(operands: Any, arg: Any) -> list[tuple]:
+        count, states, _ = arg
+        for parameter, gradient in zip(operands[:count], operands[count : 2 * count], strict=True):
+            if gradient.shape != parameter.shape:
+                raise RuntimeError(f"{name}: a parameter has shape {list(parameter.shape)}, its gradient {list(gradient.shape)}")
+        return [(value.shape, value.dtype) for value in operands[:count] for _ in range(1 + states)]
+
+    def expand(*values: Any) -> tuple:
+        *operands, (count, states, flags) = values
+        tensors = [_widened(Tensor._wrap(value)) for value in operands]
+        numbers = tensors[count * (2 + states) :]
+        results: list[Any] = []
+        for i in range(count):
+            made = formula(flags, numbers, *(tensors[i + column * count] for column in range(2 + states)))
+            results.extend(tensor.to(operands[i].dtype)._value for tensor in made)
+        return tuple(results)
+
+    composite(name, infer, expand)
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    """float16 and bfloat16 are updated in float32, and rounded once."""
+    return tensor.to(dtypes.float32) if tensor.dtype.itemsize == 2 else tensor
+
+
+def record_update(name: str, flags: Hashable, numbers: Iterable[float], parameters: list[Tensor], states: list[list[Tensor]]) -> None:
+    """Record the update of parameters on one device, and put the new values in the place of the old ones.
+
+    `states` holds a list of tensors for each kind of state, in the parameters' order.
+    """
+    first = parameters[0]._value
+    kind = dtypes.float64 if first.dtype is dtypes.float64 else dtypes.float32
+    operands = [p._value for p in parameters]
+    operands += [p.grad._value for p in parameters]  # type: ignore[union-attr]
+    for column in states:
+        operands += [tensor._value for tensor in column]
+    operands += [record_scalar(float(number), kind, first.device) for number in numbers]
+    results = iter(record_many(name, operands, (len(parameters), len(states), flags)))
+    for targets in zip(parameters, *states, strict=True):
+        for tensor in targets:
+            tensor._assign(next(results))
+
+
+def batches(parameters: Iterable[Tensor], at: Callable[[Tensor], Hashable]) -> Iterable[tuple[Any, list[Tensor]]]:
+    """Parameters with gradients, in groups that one operation can update: one device, one width, equal `at(parameter)`."""
+    found: dict[tuple, list[Tensor]] = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            value = parameter._value
+            found.setdefault((at(parameter), value.device, value.dtype is dtypes.float64), []).append(parameter)
+    return [(key[0], members) for key, members in found.items()]

@@ -1,0 +1,72 @@
+"""Stochastic gradient descent with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from netcl.optim.optimizer import (
+    Optimizer, batches, check_not_negative, record_update, refuse, register_update, zeros_for,
+)  # fmt: skip
+from netcl.tensor import Tensor
+
+
+class SGD(Optimizer):
+    """p -= lr * g; with momentum, g is the running sum of gradients. PyTorch's arguments and numbers.
+
+    All parameters are updated together, whatever `foreach` and `fused` say.
+    """
+
+    def __init__(
+        self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0, dampening: float = 0, weight_decay: float = 0,
+        nesterov: bool = False, *, maximize: bool = False, foreach: bool | None = None, differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:  # fmt: skip
+        refuse("SGD", differentiable=differentiable)
+        super().__init__(params, {
+            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov,
+            "maximize": maximize,
+        })  # fmt: skip
+
+    def _check(self, group: dict[str, Any]) -> None:
+        check_not_negative(lr=group["lr"], momentum=group["momentum"], weight_decay=group["weight_decay"])
+        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+
+    def _update(self, group: dict[str, Any]) -> None:
+        momentum, decay = group["momentum"], group["weight_decay"]
+        flags = (decay != 0, momentum != 0, bool(group["nesterov"]), bool(group["maximize"]))
+        for first, members in batches(group["params"], lambda p: momentum != 0 and "momentum_buffer" not in self.state[p]):
+            numbers = [-group["lr"]]
+            if decay != 0:
+                numbers.append(decay)
+            states = []
+            if momentum != 0:
+                # The first buffer is the gradient itself: nothing is dampened, and zeros are carried over.
+                numbers += [momentum, 1.0 if first else 1 - group["dampening"]]
+                states.append([self._buffer(parameter) for parameter in members])
+            record_update("sgd", flags, numbers, members, states)
+
+    def _buffer(self, parameter: Tensor) -> Tensor:
+        state = self.state[parameter]
+        if state.get("momentum_buffer") is None:
+            state["momentum_buffer"] = zeros_for(parameter)
+        return state["momentum_buffer"]  # type: ignore[no-any-return]
+
+
+def _sgd(flags: tuple, numbers: list[Tensor], p: Tensor, g: Tensor, buffer: Tensor | None = None) -> tuple:
+    decays, has_momentum, nesterov, maximize = flags
+    minus_lr, *rest = numbers
+    if maximize:
+        g = -g
+    if decays:
+        g = g + p * rest.pop(0)
+    if not has_momentum:
+        return (p + g * minus_lr,)
+    momentum, kept = rest
+    buffer = buffer * momentum + g * kept
+    g = g + buffer * momentum if nesterov else buffer
+    return p + g * minus_lr, buffer
+
+
+register_update("sgd", _sgd)

@@ -1,13 +1,44 @@
-"""netcl: deep learning on any OpenCL device."""
+"""netcl: deep learning on any OpenCL device, in PyTorch's words.
 
+>>> import netcl as nc
+>>> x = nc.tensor([1.0, 2.0, 3.0], requires_grad=True)
+>>> (x * x).sum().backward()
+>>> x.grad
+tensor([2., 4., 6.])
+"""
+
+from math import e, inf, nan, pi
+
+from netcl import autograd, random
 from netcl.autograd.tape import Tape, enable_grad, is_grad_enabled, no_grad
-from netcl.core.device import current_device, default_device, device, devices
-from netcl.core.dtypes import (
-    bfloat16, float16, float32, float64, int8, int16, int32, int64, uint8,
-)  # fmt: skip
+from netcl.core.device import Device, current_device, default_device, device, devices
+from netcl.core.dtypes import DType, bfloat16, float16, float32, float64, int8, int16, int32, int64, uint8
 from netcl.core.dtypes import bool_ as bool
+from netcl.core.errors import OutOfMemoryError
 from netcl.graph.value import eager
 from netcl.ops import methods as _methods
 from netcl.ops.creation import arange, full, ones, ones_like, tensor, zeros, zeros_like
-from netcl.ops.elementwise import *  # noqa: F403
+from netcl.ops.elementwise import (
+    abs, add, clamp, cos, div, eq, erf, exp, expm1, floor, ge, gt, le, log, log1p, logical_and, logical_not, logical_or,
+    logical_xor, lt, maximum, minimum, mul, ne, neg, pow, relu, rsqrt, sigmoid, sign, sin, sqrt, square, sub, tanh, where,
+)  # fmt: skip
+from netcl.ops.indexing import gather
+from netcl.ops.linalg import bmm, matmul, mm
+from netcl.ops.reduction import amax, amin, argmax, argmin, logsumexp, mean, std, sum, var
+from netcl.ops.shape import flatten, flip, narrow, permute, reshape, squeeze, t, transpose, unsqueeze
+from netcl.ops.sync import synchronize
+from netcl.random import Generator, initial_seed, manual_seed, rand, randint, randn, randperm
 from netcl.tensor import Size, Tensor
+from netcl.version import __version__
+
+float = float32
+double = float64
+half = float16
+int = int32
+long = int64
+
+from netcl import data, nn, optim, utils  # noqa: E402  (they use the names above)
+from netcl.io import load, save  # noqa: E402
+from netcl.nn.functional import log_softmax, softmax  # noqa: E402
+
+__all__ = [name for name in dir() if not name.startswith("_")]

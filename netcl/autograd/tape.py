@@ -89,17 +89,15 @@ class Node:
 
     __slots__ = ("arg", "edges", "number", "op", "outputs", "released", "result", "rule", "saved")
 
-    def __init__(self, op: str, rule: Callable, inputs: Sequence[Any], arg: Any, outputs: int):
+    def __init__(self, op: str, rule: Callable, arg: Any, outputs: int, edges: list, saved: list, result: list):
         self.op = op
         self.rule = rule
         self.arg = arg
         self.number = next(_numbers)
         self.outputs = outputs
-        self.edges = [
-            (t._node, t._output) if t._node is not None else (t, -1) if t.requires_grad else None for t in inputs
-        ]
-        self.saved: list[Any] = []
-        self.result: Any = None
+        self.edges = edges  # per operand: (node, output), (leaf, -1) or None
+        self.saved: list[Any] = saved  # per operand: (tensor, value, version), or (shape, dtype, device) if not read
+        self.result: Any = result  # per result: value, or (shape, dtype, device)
         self.released = False
 
     @property
@@ -133,31 +131,30 @@ class Meta:
         self.device = device
 
 
-def _meta(value: Value) -> Meta:
-    return Meta(value.shape, value.dtype, value.device)
+_reads: dict[tuple[Callable, int], tuple[bool, tuple[bool, ...]]] = {}
 
 
-_reads: dict[Callable, tuple[bool, ...]] = {}
-
-
-def rule_reads(rule: Callable, count: int) -> tuple[bool, ...]:
+def rule_reads(rule: Callable, count: int) -> tuple[bool, tuple[bool, ...]]:
     """For the result and each of `count` operands, whether the rule reads elements or only shape, dtype, device.
 
     Found from the rule's bytecode, so that the table needs no second list that could be wrong.
     """
-    known = _reads.get(rule)
-    if known is None:
-        code = rule.__code__
-        names = code.co_varnames[1 : code.co_argcount]
-        read = set(code.co_cellvars)
-        instructions = list(dis.get_instructions(code))
-        for instruction, following in itertools.zip_longest(instructions, instructions[1:]):
-            if instruction.opname == "LOAD_FAST" and instruction.argval in names:
-                if following is None or following.opname != "LOAD_ATTR" or following.argval not in _META:
-                    read.add(instruction.argval)
-        known = tuple(name in read for name in names) + (True,) * count
-        _reads[rule] = known
-    return known[: count + 1]
+    code = rule.__code__
+    names = code.co_varnames[1 : code.co_argcount]
+    read = set(code.co_cellvars)
+    instructions = list(dis.get_instructions(code))
+    for instruction, following in itertools.zip_longest(instructions, instructions[1:]):
+        if not instruction.opname.startswith("LOAD_FAST"):
+            continue
+        loaded = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
+        read.update(loaded[:-1])  # loaded in pairs from Python 3.13 on: what follows belongs to the last
+        if following is None or following.opname != "LOAD_ATTR" or following.argval not in _META:
+            read.add(loaded[-1])
+    everything = "rest" in code.co_varnames[code.co_argcount : code.co_argcount + 1] and "rest" in read
+    flags = [name in read for name in names[: count + 1]]
+    flags += [everything] * (count + 1 - len(flags))
+    found = _reads[rule, count] = (flags[0], tuple(flags[1:]))
+    return found
 
 
 def apply(op: str, operands: Sequence[Any], arg: Any = None) -> Any:
@@ -184,12 +181,18 @@ def apply_composite(op: str, operands: Sequence[Any], arg: Any, rule: Callable |
 
 
 def _connect(op: str, rule: Callable, operands: Sequence[Any], arg: Any, results: tuple) -> None:
-    node = Node(op, rule, operands, arg, len(results))
-    reads = rule_reads(rule, len(operands))
-    node.saved = [
-        (t, t._value, t._version) if full else (None, _meta(t._value), 0) for t, full in zip(operands, reads[1:], strict=False)
-    ]
-    node.result = [r._value if reads[0] else _meta(r._value) for r in results]
+    reads = _reads.get((rule, len(operands))) or rule_reads(rule, len(operands))
+    edges: list[Any] = []
+    saved: list[Any] = []
+    for t, full in zip(operands, reads[1], strict=True):
+        parent, v = t._node, t._value
+        edges.append((parent, t._output) if parent is not None else (t, -1) if t.requires_grad else None)
+        saved.append((t, v, t._version) if full else (v.shape, v.dtype, v.device))
+    if reads[0]:
+        result: list[Any] = [r._value for r in results]
+    else:
+        result = [(v.shape, v.dtype, v.device) for v in [r._value for r in results]]
+    node = Node(op, rule, arg, len(results), edges, saved, result)
     for number, result in enumerate(results):
         if result._value.dtype.category == 2:
             result.requires_grad = True
@@ -267,11 +270,12 @@ def _node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Ite
             f"{node.op}: trying to go backward through the graph a second time, but what it saved was freed; "
             "call backward(retain_graph=True) the first time"
         )
-    recorded = not create_graph and TABLE[node.op].kind == "composite"
+    kind = TABLE[node.op].kind
+    recorded = not create_graph and (kind == "composite" or (kind == "elementwise" and len(node.saved) == 1))
     operands: list[Any] = []
     for tensor, value, version in node.saved:
-        if tensor is None:
-            operands.append(value)
+        if type(tensor) is tuple:
+            operands.append(Meta(tensor, value, version))
             continue
         if tensor._version != version:
             raise RuntimeError(
@@ -279,10 +283,11 @@ def _node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Ite
                 f"after the operation (version {tensor._version}, expected {version}); clone it before changing it"
             )
         operands.append(value if recorded else tensor if create_graph else Tensor._wrap(value))
-    full = [_zeros_like(r) if g is None else g for g, r in zip(gradients, node.result, strict=True)]
+    results = [Meta(*r) if type(r) is tuple else r for r in node.result]
+    full = [_zeros_like(r) if g is None else g for g, r in zip(gradients, results, strict=True)]
     if recorded:
-        return _recorded_rule(node, full, operands)
-    results = [_result(node, value, number, create_graph) for number, value in enumerate(node.result)]
+        return _recorded_rule(node, full, results, operands)
+    results = [_result(node, value, number, create_graph) for number, value in enumerate(results)]
     return _call_rule(node.op, node.rule, node.arg, full, results, operands, [e is not None for e in node.edges])
 
 
@@ -315,14 +320,14 @@ class _Rule:
         return hash(self.rule)
 
 
-def _recorded_rule(node: Node, gradients: list, operands: list) -> list[Any]:
+def _recorded_rule(node: Node, gradients: list, results: list, operands: list) -> list[Any]:
     """A composite's gradient is one record, expanded when a plan is made: tracing a training step stays cheap.
 
     Operands that the rule does not read travel as (shape, dtype) in the argument.
     """
     values = [g._value for g in gradients]
     pattern: list[Any] = []
-    for item in [*node.result, *operands]:
+    for item in [*results, *operands]:
         if type(item) is Meta:
             pattern.append((item.shape, item.dtype))
         else:

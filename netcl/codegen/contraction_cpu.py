@@ -213,11 +213,12 @@ def packing(p: Product, c: Plan) -> tuple[str, str]:
     elif n_stride == 1:
         row = load(p.b, "B", f"(c + ({index})k*{k_stride})", lanes)
         lines = [f"for (int k = 0; k < kn; ++k) vstore{lanes}({row}, 0, panel + k*{width} + j);"]
-    elif k_stride == 1 and p.k >= lanes:
+    elif 0 and k_stride == 1:
         lines = _transposed(p, lanes, n_stride, width)
     else:
         column = load(p.b, "B", f"({index})k*{k_stride} + (c + i)*{n_stride}")
         lines = [
+            "#pragma unroll 1",
             "for (int k = 0; k < kn; ++k)",
             f"  for (int i = 0; i < {lanes}; ++i) panel[k*{width} + j + i] = {column};",
         ]

@@ -7,17 +7,16 @@ from math import prod
 from typing import Any
 
 from netcl.codegen import contraction, rowwise
-from netcl.codegen import index as ix
 from netcl.codegen.horizontal import merge_small
 from netcl.codegen.ir import KernelSource, Layout, Node, contiguous_strides
 from netcl.codegen.targets import target_for
-from netcl.codegen.views import affine_strides, operand_coordinates, strided
+from netcl.codegen.views import strided
 from netcl.core import debug, dtypes, launch, program
 from netcl.core.replay import Step
 from netcl.graph import flags
 from netcl.graph.lower import Graph, lower
 from netcl.graph.plan import Plan
-from netcl.graph.schedule import Kernel, is_source, schedule
+from netcl.graph.schedule import Kernel, is_source, schedule, strided_input
 from netcl.graph.value import Trace
 
 _FORMATS = {"float": "f", "double": "d", "int": "i", "long": "q", "uchar": "B", "char": "b", "short": "h"}
@@ -106,19 +105,11 @@ class _Builder:
 
     def _through(self, base: Node, node: Node) -> tuple[Node, tuple[int, ...], int]:
         """A view of an input that has strides of its own."""
-        coordinates = tuple(ix.variable(f"x{axis}", size) for axis, size in enumerate(node.shape))
-        current = node
-        while current is not base:
-            coordinates = operand_coordinates(current, coordinates)[0]
-            current = current.src[0]
-        position = ix.ZERO
-        for coordinate, stride in zip(coordinates, base.arg[2], strict=True):
-            position = position + coordinate * stride
-        strides = affine_strides(position, node.shape)
-        if strides is None:
+        found = strided_input(node, base)
+        if found is None:
             copied = self.graph.add("copy", (node,))
             return copied, contiguous_strides(copied.shape), 0
-        return base, strides, position.constant
+        return base, *found
 
     def _stored(self, kernels: list[Kernel], wanted: set[Node], anchors: set[Node]) -> set[Node]:
         """The anchors that go to memory: wanted, or read by another kernel than their own."""

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -64,10 +64,22 @@ class Value:
         return self
 
 
-class Trace:
-    """The pending operations of one thread on one device, in program order."""
+class NotRealised(Exception):
+    """An operand is pending in another trace: it has to run before this operation can be recorded."""
 
-    __slots__ = ("aliases", "device", "error", "input_refs", "inputs", "lock", "records", "scalars", "values")
+    def __init__(self, value: Value):
+        super().__init__()
+        self.value = value
+
+
+class Trace:
+    """The pending operations of one thread on one device, in program order.
+
+    Another thread may run a trace (it reads a value of it) while its own thread records: `lock` guards the records,
+    and a trace that has run is `closed`. A thread never waits for one trace's lock while it holds another's.
+    """
+
+    __slots__ = ("closed", "owner", "aliases", "device", "__weakref__", "input_refs", "inputs", "lock", "records", "scalars", "values")
 
     def __init__(self, device: Any):
         self.device = device
@@ -78,7 +90,8 @@ class Trace:
         self.aliases: dict[int, int] = {}  # id(buffer) -> number, so that the key tells equal buffers from different
         self.scalars: list[Any] = []
         self.lock = threading.RLock()
-        self.error: BaseException | None = None
+        self.closed = False
+        self.owner: dict[Any, Trace] | None = None  # its thread's open traces
 
     def position(self, value: Value) -> int:
         """The position of an operand; a realised value becomes an input."""
@@ -87,7 +100,7 @@ class Trace:
         if value.buffer is None:
             if value.number is not None:
                 return self.constant(*value.number, value.dtype).index
-            value.realise()
+            raise NotRealised(value)
         found = self.input_refs.get(id(value))
         if found is None:
             alias = self.aliases.setdefault(id(value.buffer), len(self.aliases))
@@ -112,6 +125,22 @@ class Trace:
         self.values.append(weakref.ref(value))
         return value
 
+    def add_many(self, op: str, operands: Sequence[Value], arg: Any, metas: Sequence[tuple]) -> tuple[Value, ...]:
+        """One record with several results, and a record for each of them."""
+        device, records, values = self.device, self.records, self.values
+        positions = tuple([v.index if v.trace is self else self.position(v) for v in operands])
+        source = (len(records),)
+        records.append((op, arg, positions))
+        values.append(None)
+        results = []
+        for number, (shape, dtype) in enumerate(metas):
+            value = Value(shape, dtype, device)
+            value.trace, value.index = self, len(records)
+            records.append(("item", number, source))
+            values.append(weakref.ref(value))
+            results.append(value)
+        return tuple(results)
+
     def constant(self, op: str, number: Any, dtype: DType) -> Value:
         """A number: as a kernel argument (scalar) or as part of the plan's key (literal)."""
         value = Value((), dtype, self.device)
@@ -130,8 +159,9 @@ class Trace:
         from netcl.graph.plan import execute
 
         with self.lock:
-            if _pending.traces.get(self.device) is self:
-                del _pending.traces[self.device]
+            self.closed = True
+            if self.owner is not None and self.owner.get(self.device) is self:
+                del self.owner[self.device]
             if self.records:
                 execute(self)
 
@@ -146,6 +176,7 @@ class _Pending(threading.local):
 
 
 _pending = _Pending()
+_open: weakref.WeakSet[Trace] = weakref.WeakSet()
 
 
 def trace_for(device: Any) -> Trace:
@@ -153,8 +184,10 @@ def trace_for(device: Any) -> Trace:
     if _pending.expansion is not None:
         return _pending.expansion
     trace = _pending.traces.get(device)
-    if trace is None:
+    if trace is None or trace.closed:
         trace = _pending.traces[device] = Trace(device)
+        trace.owner = _pending.traces
+        _open.add(trace)
     return trace
 
 
@@ -165,47 +198,60 @@ def record(op: str, operands: Sequence[Value], arg: Any = None) -> Value:
     if trace is not None:
         return trace.add(op, operands, arg, shape, dtype)
     device = operands[0].device
-    trace = _pending.traces.get(device) or trace_for(device)
-    value = trace.add(op, operands, arg, shape, dtype)
+    while True:
+        trace = _pending.traces.get(device) or trace_for(device)
+        try:
+            with trace.lock:
+                if trace.closed:
+                    continue
+                value = trace.add(op, operands, arg, shape, dtype)
+            break
+        except NotRealised as pending:
+            pending.value.realise()
     if len(trace.records) >= MAX_PENDING or _pending.eager:
         trace.flush()
     return value
 
 
+def _locked(device: Any, add: Callable[[Trace], Value]) -> Value:
+    while True:
+        trace = trace_for(device)
+        with trace.lock:
+            if not trace.closed:
+                return add(trace)
+
+
 def record_iota(device: Any, shape: Shape, axis: int, dtype: DType) -> Value:
     """The coordinates along one axis of a shape."""
-    return trace_for(device).add("iota", (), (shape, axis, dtype.name), shape, dtype)
+    return _locked(device, lambda trace: trace.add("iota", (), (shape, axis, dtype.name), shape, dtype))
 
 
 def record_literal(number: Any, dtype: DType, device: Any) -> Value:
     """A constant of a formula: its value is part of the plan's key."""
-    return trace_for(device).constant("literal", number, dtype)
+    return _locked(device, lambda trace: trace.constant("literal", number, dtype))
 
 
 def record_scalar(number: Any, dtype: DType, device: Any) -> Value:
     """A Python number as a kernel argument: its value is not part of the plan's key."""
-    return trace_for(device).constant("scalar", number, dtype)
+    return _locked(device, lambda trace: trace.constant("scalar", number, dtype))
 
 
 def record_many(op: str, operands: Sequence[Value], arg: Any = None) -> tuple[Value, ...]:
     """Record a composite with several results."""
     metas = TABLE[op].infer(operands, arg)
-    trace = trace_for(operands[0].device)
-    device, records, values = trace.device, trace.records, trace.values
-    positions = tuple([v.index if v.trace is trace else trace.position(v) for v in operands])
-    source = (len(records),)
-    records.append((op, arg, positions))
-    values.append(None)
-    results = []
-    for number, (shape, dtype) in enumerate(metas):
-        value = Value(shape, dtype, device)
-        value.trace, value.index = trace, len(records)
-        records.append(("item", number, source))
-        values.append(weakref.ref(value))
-        results.append(value)
-    if (_pending.eager or len(records) >= MAX_PENDING) and _pending.expansion is None:
+    while True:
+        trace = trace_for(operands[0].device)
+        try:
+            with trace.lock:
+                if trace.closed:
+                    continue
+                results = trace.add_many(op, operands, arg, metas)
+            break
+        except NotRealised as pending:
+            pending.value.realise()
+    if (_pending.eager or len(trace.records) >= MAX_PENDING) and _pending.expansion is None:
         trace.flush()
-    return tuple(results)
+    return results
 
 
 def user_line() -> str:
@@ -219,6 +265,12 @@ def user_line() -> str:
 def flush_thread() -> None:
     """Run everything that this thread has recorded."""
     for trace in list(_pending.traces.values()):
+        trace.flush()
+
+
+def flush_all() -> None:
+    """Run everything that any thread has recorded."""
+    for trace in list(_open):
         trace.flush()
 
 

@@ -1,0 +1,68 @@
+"""From samples to a batch: everything is put together on the host and uploaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from netcl.tensor import Tensor, to_host
+
+
+def default_collate(batch: Sequence[Any]) -> Any:
+    """Samples put together along a new first dimension: tensors, arrays and numbers become tensors, strings a list;
+    mappings, tuples and lists are put together entry by entry.
+
+    TypeError for other things, RuntimeError for samples that don't fit together.
+
+    >>> from netcl.data import default_collate
+    >>> default_collate([(1, "a"), (2, "b")])
+    [tensor([1, 2]), ['a', 'b']]
+    """
+    if not len(batch):
+        raise RuntimeError("default_collate: a batch needs at least one sample")
+    first = batch[0]
+    if isinstance(first, Tensor):
+        return Tensor(_stacked([to_host(sample._value) for sample in batch]), device=first.device)
+    if isinstance(first, (np.ndarray, np.generic)):
+        return Tensor(_stacked([np.asarray(sample) for sample in batch]))
+    if isinstance(first, bool):
+        return Tensor(np.array(batch, np.bool_))
+    if isinstance(first, float):
+        return Tensor(np.array(batch, np.float64))
+    if isinstance(first, int):
+        return Tensor(np.array(batch, np.int64))
+    if isinstance(first, (str, bytes)):
+        return list(batch)
+    if isinstance(first, Mapping):
+        return {key: default_collate([sample[key] for sample in batch]) for key in first}
+    if isinstance(first, Sequence):
+        if any(len(sample) != len(first) for sample in batch):
+            raise RuntimeError("default_collate: each element in list of batch should be of equal size")
+        entries = [default_collate(entry) for entry in zip(*batch, strict=True)]
+        return type(first)(*entries) if hasattr(first, "_fields") else entries
+    raise TypeError(
+        f"default_collate: a batch must contain tensors, NumPy arrays, numbers, strings, mappings or sequences; found {type(first)}"
+    )
+
+
+def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
+    shapes = {array.shape for array in arrays}
+    if len(shapes) > 1:
+        raise RuntimeError(f"default_collate: expected samples of one shape, got {sorted(map(list, shapes))}; pad them in collate_fn")
+    return np.stack(arrays)
+
+
+def default_convert(sample: Any) -> Any:
+    """One sample as it is, NumPy arrays as tensors: what a DataLoader without batches gives."""
+    if isinstance(sample, (np.ndarray, np.generic)) and np.asarray(sample).dtype.kind in "fiub":
+        return Tensor(np.asarray(sample))
+    if isinstance(sample, Mapping):
+        return {key: default_convert(value) for key, value in sample.items()}
+    if isinstance(sample, tuple):
+        entries = [default_convert(entry) for entry in sample]
+        return type(sample)(*entries) if hasattr(sample, "_fields") else entries
+    if isinstance(sample, list):
+        return [default_convert(entry) for entry in sample]
+    return sample

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, Literal, Self, TypeVar, overload
 
-from netcl.core import fork, pocl, probe, runtime
+from netcl.core import debug, fork, pocl, probe, runtime
 from netcl.core.memory import BufferPool
 from netcl.core.probe import Capabilities
 
@@ -69,7 +69,7 @@ class Device:
         self.platform_version: str = cl_device.platform.version.strip()
         self.driver: str = cl_device.driver_version.strip()
         self.lock = threading.RLock()  # held while a kernel's arguments are set and it is enqueued
-        self._profiling = False
+        self._profiling = debug.level >= 2  # a line per launch, with its time: netcl.profiler
         self._default_target = _target_from_environment() or ("cpu" if kind == "cpu" else "gpu")
 
     @property

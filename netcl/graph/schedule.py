@@ -34,6 +34,7 @@ class Kernel:
     before: set[Node] = field(default_factory=set)  # small totals that it computes for itself
     needs: set[Kernel] = field(default_factory=set)
     order: int = 0
+    size: int = 0  # elementwise nodes evaluated
 
 
 def squeeze(shape: Shape) -> Shape:
@@ -151,7 +152,7 @@ class Scheduler:
         needed, inputs = self._reach(node)
         first = {self.home[n] for n in needed if n in self.home}
         shared = [k for k in self.kernels if k not in first and k.kind == "rowwise" and self._shares(k, node, inputs)]
-        return sorted(first, key=lambda k: -k.order) + sorted(shared, key=lambda k: -k.order)
+        return sorted(first, key=lambda k: (-prod(k.shape), -k.order)) + sorted(shared, key=lambda k: -k.order)
 
     def _shares(self, kernel: Kernel, node: Node, inputs: set[Node]) -> bool:
         space = squeeze(node.src[0].shape) if node.primitive.kind == "reduce" else squeeze(node.shape)
@@ -186,7 +187,8 @@ class Scheduler:
         return anchors, inputs
 
     def _join(self, kernel: Kernel, node: Node) -> bool:
-        if len(kernel.placed) >= MAX_ANCHORS:
+        size = len(self._below(node))
+        if kernel.placed and (len(kernel.placed) >= MAX_ANCHORS or kernel.size + size > MAX_CHAIN):
             return False
         for inner, level, source, result in self._placements(kernel, node):
             reads, totals = self._reads(node, source if source is not None else result)
@@ -195,6 +197,7 @@ class Scheduler:
             if inner and not kernel.inner:  # a map kernel becomes a row kernel: what it had is full now
                 kernel.levels = {placed: "full" for placed in kernel.levels}
             kernel.inner = inner
+            kernel.size += size
             kernel.placed[node] = result
             kernel.levels[node] = level
             if source is not None:
@@ -362,6 +365,7 @@ class Scheduler:
                 getattr(first, name).update(getattr(later, name))
             first.needs |= later.needs
             first.before |= later.before
+            first.size += later.size
             for node in later.placed:
                 self.home[node] = first
             for kernel in self.kernels:

@@ -1,1 +1,5 @@
 """PyTorch's place for `utils.data`."""
+
+from netcl.utils import data
+
+__all__ = ["data"]

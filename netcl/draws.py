@@ -2,7 +2,7 @@
 
 Pure NumPy. Every function takes the words it needs from an engine and returns an array; the results are equal, bit
 for bit, to PyTorch's on an x86-64 CPU with AVX2 and FMA (`ATen/core/DistributionsHelper.h`,
-`ATen/native/cpu/DistributionTemplates.h`).
+`ATen/native/cpu/DistributionTemplates.h`); only normal float64 numbers may differ in the last place, by libm.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Engine:
     @property
     def state(self) -> tuple[Array, int, float | None]:
         """(624 words uint32, position, cached normal)."""
-        _, key, position, _, _ = self._words.get_state(legacy=True)  # type: ignore[misc]
+        _, key, position, _, _ = self._words.get_state(legacy=True)
         return np.asarray(key, np.uint32).copy(), int(position), self.cached_normal
 
     @state.setter
@@ -67,7 +67,7 @@ def uniform(engine: Engine, count: int, low: float, high: float, dtype: np.dtype
         return _scaled64(unit_float64(engine, count), low, high)
     a, b = np.float32(low), np.float32(high)
     drawn = unit_float32(engine, count)
-    if (a, b) != (0, 1):
+    if a != 0 or b != 1:
         drawn = _fma(drawn, np.float32(b - a), a)
     result = drawn.astype(dtype)
     result[result == np.asarray(high).astype(dtype)] = low  # rounded up to the end that is not included
@@ -101,7 +101,8 @@ def integers(engine: Engine, count: int, low: int, high: int) -> Array:
 def permutation(engine: Engine, count: int) -> Array:
     """int64 0 .. count - 1 in random order, by the swaps that PyTorch makes."""
     if count >= (2**32 - 1) // 20:
-        raise NotImplementedError(f"randperm: {count} elements; PyTorch's order is reproduced below {(2**32 - 1) // 20}")
+        limit = (2**32 - 1) // 20
+        raise NotImplementedError(f"randperm: {count} elements; PyTorch's order is reproduced below {limit}")
     order = list(range(count))
     steps = np.arange(count, 1, -1)
     for i, shift in enumerate((engine.words32(max(count - 1, 0)) % steps.astype(np.uint32)).tolist()):

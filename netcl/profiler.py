@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 from netcl.core import debug, launch
-from netcl.core.device import device as find_device
-from netcl.core.device import devices
+from netcl.core.device import device as find_device, devices
 from netcl.core.errors import readable
 from netcl.graph.value import flush_thread
 
@@ -101,7 +99,7 @@ class profile:
         launch.observers.append(self._observe)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_error: object) -> None:
         try:
             flush_thread()
         finally:
@@ -138,12 +136,13 @@ class profile:
         rows = self.rows
         total = sum(row.seconds for row in rows)
         width = max([6, *(len(row.kernel) for row in rows)])
-        lines = [f"{'kernel':{width}} {'device':>9} {'calls':>7} {'total ms':>10} {'mean us':>10} {'share':>6} {'GFLOP/s':>8} {'GB/s':>7}"]
-        lines.extend(
-            f"{row.kernel:{width}} {row.device:>9} {row.calls:7d} {row.seconds * 1e3:10.3f} {row.seconds / row.calls * 1e6:10.1f} "
-            f"{row.seconds / total if total else 0:6.1%} {row.gflops:8.1f} {row.gbytes:7.1f}"
-            for row in rows
-        )
+        heads = f"{'calls':>7} {'total ms':>10} {'mean us':>10} {'share':>6} {'GFLOP/s':>8} {'GB/s':>7}"
+        lines = [f"{'kernel':{width}} {'device':>9} {heads}"]
+        for row in rows:
+            times = f"{row.seconds * 1e3:10.3f} {row.seconds / row.calls * 1e6:10.1f}"
+            share = row.seconds / total if total else 0
+            rates = f"{share:6.1%} {row.gflops:8.1f} {row.gbytes:7.1f}"
+            lines.append(f"{row.kernel:{width}} {row.device:>9} {row.calls:7d} {times} {rates}")
         lines.append(f"{'total':{width}} {'':9} {sum(row.calls for row in rows):7d} {total * 1e3:10.3f}")
         return "\n".join(lines)
 
@@ -158,7 +157,8 @@ def event_seconds(event: Any) -> float:
 def debug_line(device: Any, launched: launch.Launch, event: Any) -> None:
     """NETCL_DEBUG=2: one line for a launch, with its time. Waits for each launch."""
     seconds = event_seconds(event)
-    rates = f"{launched.flops / seconds / 1e9:.1f} GFLOP/s, {launched.bytes_moved / seconds / 1e9:.1f} GB/s" if seconds else ""
+    rate = 1e-9 / seconds if seconds else 0.0
+    rates = f"{launched.flops * rate:.1f} GFLOP/s, {launched.bytes_moved * rate:.1f} GB/s"
     debug.log(2, f"{device} {launched.name} {launched.global_size}: {seconds * 1e6:.1f} us, {rates}")
 
 

@@ -150,7 +150,11 @@ def _made(array: Any, shape: tuple[int, ...], device: Any, requires_grad: bool) 
 
 
 def rand(
-    *size: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """From U(0, 1)."""
     shape, dtype, stream = sizes("rand", size), _floating("rand", dtype), _stream(generator)
@@ -160,7 +164,11 @@ def rand(
 
 
 def randn(
-    *size: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """From N(0, 1)."""
     shape, dtype, stream = sizes("randn", size), _floating("randn", dtype), _stream(generator)
@@ -202,7 +210,12 @@ def randint(
 
 
 def randperm(
-    n: int, *, generator: Generator | None = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+    n: int,
+    *,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """0 .. n - 1 in random order."""
     order = permutation(n, generator).astype((dtype or dtypes.int64).numpy)
@@ -253,7 +266,7 @@ def normal_fill(tensor: Tensor, mean: float, std: float, generator: Generator | 
 
 def _in_place_allowed(name: str, tensor: Tensor) -> None:
     if tensor.requires_grad and is_grad_enabled():
-        raise RuntimeError(f"{name}: a leaf that requires a gradient can't be changed in place; do it under nc.no_grad()")
+        raise RuntimeError(f"{name}: a leaf that requires a gradient can't be changed in place but under nc.no_grad()")
 
 
 def uniform_(tensor: Tensor, low: float = 0.0, high: float = 1.0, *, generator: Generator | None = None) -> Tensor:

@@ -73,12 +73,11 @@ def generate(p: Product) -> KernelSource:
     blocked = p.k > c.depth
     width, kind, index = c.vectors * c.lanes, p.vector(1), p.index
     panels, row_tiles = ceil_div(ceil_div(p.n, c.lanes), c.vectors), ceil_div(p.m, c.rows)
-    helpers = []
+    helpers: list[str] = []
     start_a, start_b = p.start(p.a), p.start(p.b)
     body = []
     if c.pack:
-        pack_text, pack = packing(p, c)
-        helpers.append(pack_text)
+        helpers, pack = packing(p, c)
         body.append(f"{kind} panel[{c.depth * width}] __attribute__((aligned(64)));")
     waiting = min(c.block, ceil_div(row_tiles, c.split_rows)) if blocked else 1
     body.append(f"{kind} sums[{waiting * c.rows * width}] __attribute__((aligned(64)));")
@@ -136,17 +135,22 @@ def generate(p: Product) -> KernelSource:
         "  }",
         "}",
     ]
-    return p.kernel_source(helpers, body, c.items)
+    return p.kernel_source(helpers, body, c.items, once=p.n % _epilogue_lanes(p, c) == 0)
 
 
 def _at_most(text: str, limit: int, needed: bool) -> str:
     return f"min({text}, {limit})" if needed else text
 
 
+def _epilogue_lanes(p: Product, c: Plan) -> int:
+    return c.lanes if p.n >= c.lanes else p.target.lanes(p.n, p.accumulator.itemsize)
+
+
 def _finish(p: Product, c: Plan, blocked: bool) -> list[str]:
-    """The epilogue over a tile's rows and vectors, from its sums. Rows that the tile before has had are left out."""
+    """The epilogue over a tile's rows and vectors, from its sums. Rows that the tile before has had are left out;
+    the last vector of a row may do columns again."""
     width, index = c.vectors * c.lanes, p.index
-    lanes = c.lanes if p.n >= c.lanes else p.target.lanes(p.n, p.accumulator.itemsize)
+    lanes = _epilogue_lanes(p, c)
     ragged = p.n % lanes != 0
     at = "j" if p.n >= c.lanes else "v"  # where in the row of sums column v is
     sums = f"sums + ({'(t - s)*' + str(c.rows) + ' + ' if blocked else ''}r)*{width} + {at}"
@@ -198,34 +202,59 @@ def tile(p: Product, c: Plan, vectors: int, blocked: bool) -> tuple[str, str]:
 # ---- packing -----------------------------------------------------------------------------------------------------
 
 
-def packing(p: Product, c: Plan) -> tuple[str, str]:
-    """panel[k][column] = B[k][n + column], V*L columns of `kn` rows: a load and a store for 2*M flops. Transposing 16 x 16
-    blocks in registers gains 5 % from 64 rows on, for five times the source and twice the compile time: not done."""
+def packing(p: Product, c: Plan) -> tuple[list[str], str]:
+    """panel[k][column] = B[k][n + column], V*L columns of `kn` rows: a load and a store of an element for 2*M flops."""
     lanes, index, (_, k_stride, n_stride) = c.lanes, p.index, p.b.strides
     several = c.last_vectors != c.vectors
     width = "width" if several else str(c.vectors * lanes)
-    load = p.load
-    if p.n < lanes:
-        column = load(p.b, "B", f"k*{k_stride} + i*{n_stride}")
-        lines = [
-            "#pragma unroll 1",
-            "for (int k = 0; k < kn; ++k)",
-            f"  for (int i = 0; i < {lanes}; ++i) panel[k*{lanes} + i] = i < {p.n} ? {column} : 0;",
-        ]
-    elif n_stride == 1:
-        row = load(p.b, "B", f"(c + ({index})k*{k_stride})", lanes)
+    helpers: list[str] = []
+    if p.n >= lanes and n_stride == 1:
+        row = p.load(p.b, "B", f"(({index})k*{k_stride} + c)", lanes)
         lines = [f"for (int k = 0; k < kn; ++k) vstore{lanes}({row}, 0, panel + k*{width} + j);"]
+    elif p.n >= lanes and k_stride == 1 and _worth_transposing(p, c):
+        helpers, lines = _transposing(p, lanes, n_stride, width)
     else:
-        column = load(p.b, "B", f"({index})k*{k_stride} + (c + i)*{n_stride}")
+        element = p.load(p.b, "B", f"(({index})k*{k_stride} + (c + i)*{n_stride})")
+        if p.n < lanes:
+            element = f"i < {p.n} ? {element} : 0"
         lines = [
-            "#pragma unroll 1",
+            "#pragma unroll 1",  # or short loops are written out, which takes long to compile
             "for (int k = 0; k < kn; ++k)",
-            f"  for (int i = 0; i < {lanes}; ++i) panel[k*{width} + j + i] = {column};",
+            f"  for (int i = 0; i < {lanes}; ++i) panel[k*{width} + j + i] = {element};",
         ]
-    if p.n >= lanes:
-        column = _at_most("n + j", p.n - lanes, p.n % (c.vectors * lanes) != 0)
-        lines = [f"for (int j = 0; j < {width}; j += {lanes}) {{", f"  const {index} c = {column};", *indent(lines), "}"]
+    column = _at_most("n + j", p.n - lanes, p.n % (c.vectors * lanes) != 0) if p.n >= lanes else "0"
+    lines = [f"for (int j = 0; j < {width}; j += {lanes}) {{", f"  const {index} c = {column};", *indent(lines), "}"]
     parameters = f"{p.pointer(p.b)} restrict B, {p.vector(1)}* restrict panel, const {index} n, const int kn"
     if several:
         parameters += ", const int width"
-    return named("pack", f"void NAME({parameters}) {{\n" + "\n".join(indent(lines)) + "\n}")
+    text, name = named("pack", f"void NAME({parameters}) {{\n" + "\n".join(indent(lines)) + "\n}")
+    return [*helpers, text], name
+
+
+def _worth_transposing(p: Product, c: Plan) -> bool:
+    """Measured: 5 to 30 % of the whole at 64 to 128 rows, nothing visible from 512 on, and 80 ms of compile time."""
+    return 16 < p.m <= 384 and c.depth >= 64 and p.flops >= 4_000_000
+
+
+def _transposing(p: Product, lanes: int, n_stride: int, width: str) -> tuple[list[str], list[str]]:
+    """B contiguous along k: blocks of L x L are loaded by columns and transposed in registers. One round interleaves
+    register i with register i + L/2, and log2(L) rounds transpose: L*log2(L) shuffles for L*L elements. The last block
+    of k starts early enough to fit."""
+    kind, half = p.vector(lanes), lanes // 2
+    helpers, interleave = [], []
+    for name, first in (("low", 0), ("high", half)):
+        picked = ", ".join(f"a.s{i:x}, b.s{i:x}" for i in range(first, first + half))
+        text, name = named(f"interleave_{name}", f"{kind} NAME({kind} a, {kind} b) {{\n  return ({kind})({picked});\n}}")
+        helpers.append(text)
+        interleave.append(name)
+    lines = [f"for (int from = 0; from < kn; from += {lanes}) {{", f"  const int k = min(from, kn - {lanes});"]
+    names = [f"r0_{i}" for i in range(lanes)]
+    loads = [p.load(p.b, "B", f"(k + (c + {i})*{n_stride})", lanes) for i in range(lanes)]
+    lines += [f"  const {kind} {name} = {load};" for name, load in zip(names, loads, strict=True)]
+    for turn in range(1, lanes.bit_length()):
+        after = [f"r{turn}_{i}" for i in range(lanes)]
+        for i in range(lanes):
+            lines.append(f"  const {kind} {after[i]} = {interleave[i % 2]}({names[i // 2]}, {names[i // 2 + half]});")
+        names = after
+    lines += [f"  vstore{lanes}({name}, 0, panel + (k + {i})*{width} + j);" for i, name in enumerate(names)]
+    return helpers, [*lines, "}"]

@@ -69,7 +69,8 @@ def generate(p: Product) -> KernelSource:
         "    }",
         "}",
     ]
-    return p.kernel_source(helpers, body, items)
+    once = p.m % r == 0 and p.n % columns == 0 and columns % wide == 0  # no tile starts earlier to fit
+    return p.kernel_source(helpers, body, items, once=once)
 
 
 def _dot(p: Product, r: int, s: int, columns: int, lanes: int) -> tuple[list[str], str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from netcl.codegen import expressions as cl
 from netcl.codegen import index as ix
+from netcl.codegen.accesses import data_operands, operands_at, position
 from netcl.codegen.index import Index
 from netcl.codegen.ir import Layout, Node, contiguous_strides
 from netcl.codegen.views import Coordinates, operand_coordinates, padding_conditions
@@ -88,7 +89,7 @@ class Emitter:
             if self._find(current, at) is not None:
                 stack.pop()
                 continue
-            missing = [pair for pair in self._operands(current, at) if self._find(*pair) is None]
+            missing = [pair for pair in operands_at(current, at, self.bindings) if self._find(*pair) is None]
             if missing:
                 stack.extend(reversed(missing))
                 continue
@@ -108,25 +109,6 @@ class Emitter:
             if value is not None:
                 return value
         return None
-
-    def _operands(self, node: Node, coordinates: Coordinates) -> list[tuple[Node, Coordinates]]:
-        if node in self.bindings:
-            return self._data_operands(coordinates)
-        if node.primitive.kind in ("elementwise", "compare", "view", "index"):
-            pairs = list(zip(node.src, operand_coordinates(node, coordinates), strict=True))
-            return pairs[::-1] if node.op == "gather" else pairs
-        return []
-
-    def _data_operands(self, coordinates: Coordinates) -> list[tuple[Node, Coordinates]]:
-        found: list[tuple[Node, Coordinates]] = []
-        pending = [term for c in coordinates for term, _ in c.terms]
-        while pending:
-            term = pending.pop()
-            if isinstance(term, ix.Data):
-                found.append((term.node, term.coordinates))
-            elif not isinstance(term, ix.Variable):
-                pending.extend(inner for inner, _ in term.index.terms)
-        return found
 
     def _compute(self, node: Node, coordinates: Coordinates) -> Value:
         if node in self.bindings:
@@ -153,7 +135,7 @@ class Emitter:
         for coordinate in coordinates:
             for name in coordinate.variables():
                 depth = max(depth, self.depth_of[name])
-        for operand in self._data_operands(coordinates):
+        for operand in data_operands(coordinates):
             value = self._find(*operand)
             depth = max(depth, value.depth if value is not None else 0)
         return depth
@@ -242,9 +224,7 @@ class Emitter:
         depth = self._depth(coordinates)
         pointer = self.argument("buffer", node)
         layout = self.bindings[node]
-        offset = ix.ZERO
-        for coordinate, stride in zip(coordinates, layout.strides, strict=True):
-            offset = offset + coordinate * stride
+        offset = position(coordinates, layout.strides)
         if layout.dynamic_offset:
             pointer = f"({pointer} + {self.argument('offset', node)})"
         text, vector = self._load_text(pointer, offset, node.dtype, depth)
@@ -302,26 +282,23 @@ class Emitter:
     def store(self, node: Node, coordinates: Coordinates, value: Value) -> str:
         """The statement that writes a value to the node's own contiguous buffer."""
         pointer = self.argument("buffer", node)
-        offset = ix.ZERO
-        for coordinate, stride in zip(coordinates, contiguous_strides(node.shape), strict=True):
-            offset = offset + coordinate * stride
-        position = ix.substitute(offset, self.replacements)
-        factor = position.coefficient(self.vector) if self.vector and self.lanes > 1 else 0
+        position_in_loops = ix.substitute(position(coordinates, contiguous_strides(node.shape)), self.replacements)
+        factor = position_in_loops.coefficient(self.vector) if self.vector and self.lanes > 1 else 0
         if factor == 0:
             assert not value.vector
-            return cl.store(pointer, position.emit(self._spell), value.text, node.dtype, 1)
+            return cl.store(pointer, position_in_loops.emit(self._spell), value.text, node.dtype, 1)
         if node.dtype is dtypes.bfloat16:
             self.narrow_lanes.add(self.lanes)
         text = value.text if value.vector else cl.splat(value.text, node.dtype, self.lanes)
         if factor == 1:
-            return cl.store(pointer, position.emit(self._spell), text, node.dtype, self.lanes)
+            return cl.store(pointer, position_in_loops.emit(self._spell), text, node.dtype, self.lanes)
         kept = self.fresh("kept")
         kind = cl.compute_type(node.dtype, self.lanes)
         if factor is None:
-            spelled = f"({position.emit(self._spell_lanes)})"
+            spelled = f"({position_in_loops.emit(self._spell_lanes)})"
             offsets = [cl.lane(spelled, n) for n in range(self.lanes)]
         else:
-            offsets = [f"{position.emit(self._spell)} + {factor * n}" for n in range(self.lanes)]
+            offsets = [f"{position_in_loops.emit(self._spell)} + {factor * n}" for n in range(self.lanes)]
         stores = [cl.store(pointer, o, cl.lane(kept, n), node.dtype, 1) for n, o in enumerate(offsets)]
         self.narrow_lanes.add(1)
         return f"{{ const {kind} {kept} = {text}; {' '.join(stores)} }}"

@@ -13,6 +13,7 @@ from typing import Any
 
 from netcl.codegen import expressions as cl
 from netcl.codegen import index as ix
+from netcl.codegen.accesses import loads, overwritable
 from netcl.codegen.emitter import Emitter, Value
 from netcl.codegen.ir import KernelSource, Layout, Node, Shape
 from netcl.codegen.targets import Target
@@ -144,9 +145,10 @@ class Product:
         return scope.lines
 
     def kernel_source(
-        self, helpers: list[str], body: list[str], items: int, group: int = 1, variant: str = ""
+        self, helpers: list[str], body: list[str], items: int, group: int = 1, variant: str = "", once: bool = True
     ) -> KernelSource:
-        """The kernel around a body, in `items` groups of `group` work-items."""
+        """The kernel around a body, in `items` groups of `group` work-items. `once`: whether its epilogue is done only
+        once for each element, which lets it write where it has read."""
         emitter = self.emitter
         stored = {node for node, _ in self.kernel.outputs}
         parameters = []
@@ -170,7 +172,14 @@ class Product:
         return KernelSource(
             name, f"{functions}\n{head} {{\n{lines}\n}}\n", (items * group,), (group,), list(emitter.arguments),
             self.flops, sum(prod(node.shape) * node.dtype.itemsize for node in touched),  # type: ignore[attr-defined]
+            self._overwritable() if once else set(),
         )  # fmt: skip
+
+    def _overwritable(self) -> set[tuple[Node, Node]]:
+        """Where the epilogue may write over what it reads; the matrices are read all the time."""
+        reads = loads(self.kernel.outputs, {self.kernel.node}, self.kernel.bindings)
+        pairs = overwritable(self.kernel.outputs, reads)
+        return {pair for pair in pairs if pair[0] not in (self.a.node, self.b.node)}
 
 
 def indent(lines: list[str], by: int = 1) -> list[str]:

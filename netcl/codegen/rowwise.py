@@ -17,6 +17,7 @@ from math import prod
 
 from netcl.codegen import expressions as cl
 from netcl.codegen import index as ix
+from netcl.codegen.accesses import loads, overwritable, position
 from netcl.codegen.emitter import Emitter, Scope, Value
 from netcl.codegen.ir import KernelSource, Layout, Node, Shape, contiguous_strides
 from netcl.codegen.reductions import accumulator_dtype, combine, fold, identity
@@ -103,29 +104,13 @@ class _Generator:
         return votes >= 0
 
     def _offsets(self) -> list[tuple[ix.Index, int]]:
-        """The memory positions of all loads and stores, found by a dry run."""
-        found = []
-        for node, at in self._dry_accesses():
-            layout = self.kernel.bindings.get(node)
-            strides = layout.strides if layout else contiguous_strides(node.shape)
-            found.append((_position(at, strides), prod(node.shape)))
-        return found
+        """The memory positions of all loads and stores, with the sizes of the arrays."""
+        stores = [(node, position(at, contiguous_strides(node.shape))) for node, at in self.kernel.outputs]
+        return [(at, prod(node.shape)) for node, at in [*self._loads(), *stores]]
 
-    def _dry_accesses(self) -> list[tuple[Node, Coordinates]]:
-        accesses, seen = [], set()
-        stack = [(r.node.src[0], r.source) for r in self.kernel.reductions] + list(self.kernel.outputs)
-        results = {r.node for r in self.kernel.reductions}
-        accesses.extend(self.kernel.outputs)
-        while stack:
-            pair = stack.pop()
-            if pair in seen:
-                continue
-            seen.add(pair)
-            if pair[0] in self.kernel.bindings:
-                accesses.append(pair)
-            if pair[0] not in results:
-                stack.extend(self.emitter._operands(*pair))
-        return accesses
+    def _loads(self) -> list[tuple[Node, ix.Index]]:
+        roots = [(r.node.src[0], r.source) for r in self.kernel.reductions] + self.kernel.outputs
+        return loads(roots, {r.node for r in self.kernel.reductions}, self.kernel.bindings)
 
     def _merge(self, axes: list[int]) -> int:
         """How many trailing axes of the class can be one loop with every access affine in it."""
@@ -596,24 +581,14 @@ class _Generator:
         touched = sum(prod(n.shape) * n.dtype.itemsize for n, in {(n,) for n in self._touched()} if n not in self._results())
         return KernelSource(
             name, source, (self.groups * local[0],), local, arguments,
-            emitter.operations * prod(self.kernel.shape), touched, self._same_element(),
+            emitter.operations * prod(self.kernel.shape), touched, self._overwritable(),
         )  # fmt: skip
 
-    def _same_element(self) -> set[tuple[Node, Node]]:
-        """(operand, result) pairs such that the result may lie in the operand's memory: each element is read only by
-        the turn that writes it."""
-        if self.kernel.inner:
+    def _overwritable(self) -> set[tuple[Node, Node]]:
+        """Results of a map may lie in an operand's memory, and so may row results where one work-item has the row."""
+        if self.kernel.inner and self.gpu:
             return set()
-        reads: dict[Node, set[ix.Index]] = {}
-        for node, at in self._dry_accesses():
-            if node in self.kernel.bindings:
-                reads.setdefault(node, set()).add(_position(at, self.kernel.bindings[node].strides))
-        return {
-            (operand, node)
-            for node, at in self.kernel.outputs
-            for operand, positions in reads.items()
-            if positions == {_position(at, contiguous_strides(node.shape))} and operand.dtype.itemsize == node.dtype.itemsize
-        }
+        return overwritable(self.row_outputs, self._loads())
 
     def _results(self) -> set[Node]:
         return {r.node for r in self.kernel.reductions} - {n for n, _ in self.kernel.outputs}
@@ -621,13 +596,6 @@ class _Generator:
     def _name(self) -> str:
         ops = [r.node.op for r in self.kernel.reductions] or [self.kernel.outputs[0][0].op]
         return ("rows_" if self.kernel.inner else "map_") + "_".join(ops)[:40]
-
-
-def _position(coordinates: Coordinates, strides: tuple[int, ...]) -> ix.Index:
-    position = ix.ZERO
-    for coordinate, stride in zip(coordinates, strides, strict=True):
-        position = position + coordinate * stride
-    return position
 
 
 def _indent(lines: list[str]) -> list[str]:

@@ -43,14 +43,16 @@ def default_collate(batch: Sequence[Any]) -> Any:
         entries = [default_collate(entry) for entry in zip(*batch, strict=True)]
         return type(first)(*entries) if hasattr(first, "_fields") else entries
     raise TypeError(
-        f"default_collate: a batch must contain tensors, NumPy arrays, numbers, strings, mappings or sequences; found {type(first)}"
+        f"default_collate: found {type(first)} in a batch; tensors, NumPy arrays, numbers, strings, mappings and sequences "
+        "can be put together, for other things pass collate_fn"
     )
 
 
 def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1:
-        raise RuntimeError(f"default_collate: expected samples of one shape, got {sorted(map(list, shapes))}; pad them in collate_fn")
+        listed = sorted(map(list, shapes))
+        raise RuntimeError(f"default_collate: expected samples of one shape, got {listed}; pad them in collate_fn")
     return np.stack(arrays)
 
 

@@ -30,15 +30,23 @@ class DataLoader:
         drop_last: bool = False, timeout: float = 0, worker_init_fn: Callable | None = None, *,
         generator: Generator | None = None, prefetch_factor: int | None = None, persistent_workers: bool = False,
     ) -> None:  # fmt: skip
-        _refuse(num_workers, pin_memory, timeout, worker_init_fn, prefetch_factor, persistent_workers)
+        if num_workers < 0:
+            raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
+        _refuse(
+            num_workers=num_workers, pin_memory=pin_memory, timeout=timeout, worker_init_fn=worker_init_fn,
+            prefetch_factor=prefetch_factor, persistent_workers=persistent_workers,
+        )  # fmt: skip
         if sampler is not None and shuffle:
             raise ValueError("sampler option is mutually exclusive with shuffle")
         if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
-            raise ValueError("batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last")
+            raise ValueError(
+                "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
+            )
         if batch_size is None and drop_last:
             raise ValueError("batch_size=None option disables auto-batching and is mutually exclusive with drop_last")
         if not hasattr(dataset, "__getitem__"):
-            raise TypeError(f"DataLoader: {type(dataset).__name__} has no __getitem__; only datasets that are read by index work")
+            kind = type(dataset).__name__
+            raise TypeError(f"DataLoader: {kind} has no __getitem__; only datasets that are read by index work")
         self.dataset = dataset
         self.generator = generator
         if sampler is None:
@@ -85,16 +93,10 @@ def _uploaded(rows: Any, device: Any) -> Tensor:
     return Tensor(rows) if device is None else Tensor._wrap(upload(rows, device))
 
 
-def _refuse(
-    num_workers: int, pin_memory: bool, timeout: float, worker_init_fn: Any, prefetch_factor: Any, persistent_workers: bool
-) -> None:
+def _refuse(**asked: Any) -> None:
     """Raise for what is not here."""
-    if num_workers < 0:
-        raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
-    asked = {
-        "num_workers": num_workers, "pin_memory": pin_memory, "timeout": timeout, "worker_init_fn": worker_init_fn,
-        "prefetch_factor": prefetch_factor, "persistent_workers": persistent_workers,
-    }  # fmt: skip
     for name, value in asked.items():
         if value:
-            raise NotImplementedError(f"DataLoader({name}={value!r}): batches are made in this process for now; leave {name} out")
+            raise NotImplementedError(
+                f"DataLoader({name}={value!r}): batches are made in this process for now; leave {name} out"
+            )

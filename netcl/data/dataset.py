@@ -44,7 +44,8 @@ class TensorDataset(Dataset):
             raise ValueError("TensorDataset: expected at least one tensor")
         for tensor in tensors:
             if not isinstance(tensor, (Tensor, np.ndarray)) or not tensor.ndim:
-                raise TypeError(f"TensorDataset: expected tensors or NumPy arrays with a first dimension, got {type(tensor).__name__}")
+                kind = type(tensor).__name__
+                raise TypeError(f"TensorDataset: expected tensors or NumPy arrays with a first dimension, got {kind}")
         lengths = [len(tensor) for tensor in tensors]
         if len(set(lengths)) != 1:
             raise ValueError(f"Size mismatch between tensors: first sizes {lengths}")
@@ -131,7 +132,7 @@ class ConcatDataset(Dataset):
 
 def random_split(dataset: Any, lengths: Sequence[int | float], generator: Generator | None = None) -> list[Subset]:
     """Subsets of the given lengths, or of fractions that add up to 1, with samples drawn as PyTorch draws them."""
-    sizes = list(lengths)
+    sizes: list[Any] = list(lengths)
     if math.isclose(sum(sizes), 1) and sum(sizes) <= 1:
         for number, fraction in enumerate(sizes):
             if not 0 <= fraction <= 1:
@@ -140,7 +141,9 @@ def random_split(dataset: Any, lengths: Sequence[int | float], generator: Genera
         for number in range(len(dataset) - sum(sizes)):
             sizes[number % len(sizes)] += 1
     if sum(sizes) != len(dataset):
-        raise ValueError(f"Sum of input lengths ({sum(sizes)}) does not equal the length of the input dataset ({len(dataset)})")
+        raise ValueError(
+            f"Sum of input lengths ({sum(sizes)}) does not equal the length of the input dataset ({len(dataset)})"
+        )
     order = permutation(len(dataset), generator).tolist()
     ends = list(accumulate(int(size) for size in sizes))
     return [Subset(dataset, order[end - int(size) : end]) for end, size in zip(ends, sizes, strict=True)]

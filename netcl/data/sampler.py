@@ -42,7 +42,11 @@ class RandomSampler(Sampler):
     """
 
     def __init__(
-        self, data_source: Sized, replacement: bool = False, num_samples: int | None = None, generator: Generator | None = None
+        self,
+        data_source: Sized,
+        replacement: bool = False,
+        num_samples: int | None = None,
+        generator: Generator | None = None,
     ) -> None:
         if not isinstance(replacement, bool):
             raise TypeError(f"replacement should be a boolean value, but got replacement={replacement}")
@@ -72,7 +76,8 @@ class RandomSampler(Sampler):
         pieces = [permutation(count, generator) for _ in range(passes)]
         if rest:
             pieces.append(permutation(count, generator)[:rest])
-        elif self.generator is not None:  # PyTorch draws one order more and uses none of it: the next pass depends on it
+        elif self.generator is not None:
+            # PyTorch draws one order more and uses none of it, but the next pass depends on it.
             with generator.lock:
                 generator.engine.words32(max(count - 1, 0))
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

@@ -30,6 +30,8 @@ class Graph:
         found = self._known.get(key)
         if found is None:
             shape, dtype = meta or TABLE[op].infer(src, arg)
+            if 0 in shape and op not in ("input", "expand"):
+                return self.broadcast(self.literal(0.0 if dtype.category == 2 else 0, dtype), shape)  # nobody reads it
             found = self._known[key] = Node(op, TABLE[op], src, arg, shape, dtype, len(self.nodes))
             self.nodes.append(found)
         return found
@@ -141,6 +143,9 @@ def _slice(graph: Graph, source: Node, arg: tuple) -> Node | None:
 
 
 def _pad(graph: Graph, source: Node, arg: tuple) -> Node | None:
+    if 0 in source.shape:
+        shape, dtype = TABLE["pad"].infer((source,), arg)
+        return graph.broadcast(graph.literal(0.0 if dtype.category == 2 else 0, dtype), shape)
     return source if all(low == 0 and high == 0 for low, high in arg) else None
 
 
@@ -191,6 +196,8 @@ def lower_one(graph: Graph, op: str, src: list[Node], arg: Any) -> Any:
         return _lower_reduce(graph, op, src[0], arg)
     if op == "matmul":
         shape, dtype = primitive.infer(src, arg)
+        if src[0].shape[2] == 0:  # a sum of nothing
+            return graph.broadcast(graph.literal(0.0 if dtype.category == 2 else 0, dtype), shape)
         return graph.add(op, [graph.cast(s, dtype) for s in src], arg)
     return graph.add(op, src, arg)
 

@@ -99,13 +99,19 @@ def _held(trace: Trace) -> list[tuple[int, Value]]:
 def _free_inputs(trace: Trace) -> tuple[int, ...]:
     """Inputs whose memory nobody but this trace holds: it may be given to results.
 
-    Exact in CPython: an input is held by the list (and the loop variable and the call), its buffer by the input.
+    Exact in CPython: an input is held by the list and the call, its buffer by the input and the call.
     """
-    free = []
-    for number, value in enumerate(trace.inputs):
-        if sys.getrefcount(value) == 3 and sys.getrefcount(value.buffer) == 2 and value.strides is None and not value.offset:
-            free.append(number)
-    return tuple(free)
+    inputs, count = trace.inputs, sys.getrefcount
+    return tuple(
+        [
+            number
+            for number in range(len(inputs))
+            if count(inputs[number]) == 2
+            and count(inputs[number].buffer) == 2
+            and inputs[number].strides is None
+            and not inputs[number].offset
+        ]
+    )
 
 
 # ---- running -----------------------------------------------------------------------------------------------------

@@ -198,6 +198,8 @@ def record(op: str, operands: Sequence[Value], arg: Any = None) -> Value:
     if trace is not None:
         return trace.add(op, operands, arg, shape, dtype)
     device = operands[0].device
+    if 0 in shape:
+        return _empty(shape, dtype, device)
     while True:
         trace = _pending.traces.get(device) or trace_for(device)
         try:
@@ -213,6 +215,11 @@ def record(op: str, operands: Sequence[Value], arg: Any = None) -> Value:
     return value
 
 
+def _empty(shape: Shape, dtype: DType, device: Any) -> Value:
+    """A value without elements: there is nothing to compute, so it is there at once."""
+    return Value.realised(device.pool.allocate(0), shape, dtype, device)
+
+
 def _locked(device: Any, add: Callable[[Trace], Value]) -> Value:
     while True:
         trace = trace_for(device)
@@ -223,6 +230,8 @@ def _locked(device: Any, add: Callable[[Trace], Value]) -> Value:
 
 def record_iota(device: Any, shape: Shape, axis: int, dtype: DType) -> Value:
     """The coordinates along one axis of a shape."""
+    if 0 in shape and _pending.expansion is None:
+        return _empty(shape, dtype, device)
     return _locked(device, lambda trace: trace.add("iota", (), (shape, axis, dtype.name), shape, dtype))
 
 
@@ -249,7 +258,11 @@ def record_many(op: str, operands: Sequence[Value], arg: Any = None) -> tuple[Va
             break
         except NotRealised as pending:
             pending.value.realise()
-    if (_pending.eager or len(trace.records) >= MAX_PENDING) and _pending.expansion is None:
+    if _pending.expansion is not None:
+        return results
+    if any([0 in value.shape for value in results]):
+        results = tuple(_empty(v.shape, v.dtype, v.device) if 0 in v.shape else v for v in results)
+    if _pending.eager or len(trace.records) >= MAX_PENDING:
         trace.flush()
     return results
 

@@ -96,7 +96,7 @@ def load(path: str | os.PathLike, device: Any = None) -> Any:
         with safetensors.safe_open(path, framework="np") as file:
 
             def array(name: str) -> np.ndarray:
-                return file.get_tensor(name)  # type: ignore[no-any-return]
+                return file.get_tensor(name)
 
             def tensor(name: str) -> Tensor:
                 value = array(name)
@@ -118,7 +118,7 @@ def _description(text: str, path: Path) -> Any:
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"load: {str(path)!r} has a damaged description of its content: {error!r}") from error
     if version != VERSION:
-        raise ValueError(f"load: {str(path)!r} was written by another netcl (format {version}, this one reads {VERSION})")
+        raise ValueError(f"load: {str(path)!r} has format {version}; this version of netcl reads format {VERSION}")
     return content
 
 
@@ -127,6 +127,6 @@ def _refuse_pickle(path: Path) -> None:
         head = file.read(4)
     if head[:2] == b"PK" or (head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5):
         raise ValueError(
-            f"load: {str(path)!r} is a pickle (what torch.save writes); netcl never reads those, because that can run any code. "
-            "Convert it where it was made: safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
+            f"load: {str(path)!r} is a pickle (what torch.save writes); netcl never reads those, because that can run "
+            "any code. Convert it where it was made: safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
         )

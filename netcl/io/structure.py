@@ -1,4 +1,4 @@
-"""Nested objects as flat names with arrays, and JSON that says how they nest. No pickle: nothing in a file is executed."""
+"""Nested objects as flat names with arrays, and JSON that says how they nest. Nothing in a file is executed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def flatten(obj: Any) -> tuple[dict[str, Any], Any]:
         if isinstance(value, dict):
             for key in value:
                 if not (key is None or isinstance(key, (str, int, float, bool))):
-                    raise TypeError(f"save: a key at {_spelled(path)} is {type(key).__name__}; keys must be strings or numbers")
+                    kind = type(key).__name__
+                    raise TypeError(f"save: a key at {_spelled(path)} is {kind}; keys must be strings or numbers")
             return {"dict": [[key, describe(item, (*path, str(key)))] for key, item in value.items()]}
         if isinstance(value, (list, tuple)):
             kind = "list" if isinstance(value, list) else "tuple"

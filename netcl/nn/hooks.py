@@ -30,7 +30,11 @@ class RemovableHandle:
 
 
 def add_hook(
-    hooks: dict[int, tuple[Callable, bool]], hook: Callable, prepend: bool, with_kwargs: bool, on_change: Callable[[], None]
+    hooks: dict[int, tuple[Callable, bool]],
+    hook: Callable,
+    prepend: bool,
+    with_kwargs: bool,
+    on_change: Callable[[], None],
 ) -> RemovableHandle:
     """Put a hook at the end of `hooks`, or at their beginning."""
     handle = RemovableHandle(hooks, on_change)
@@ -50,7 +54,7 @@ def call_with_hooks(module: Any, args: tuple, kwargs: dict) -> Any:
             changed = hook(module, args, kwargs)
             if changed is not None:
                 if not (isinstance(changed, tuple) and len(changed) == 2):
-                    raise RuntimeError(f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), got {changed!r}")
+                    raise RuntimeError(f"forward pre-hook must return None or (new_args, new_kwargs), got {changed!r}")
                 args, kwargs = changed
         else:
             changed = hook(module, args)

@@ -33,7 +33,12 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Gene
 
 
 def trunc_normal_(
-    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Generator | None = None
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
 ) -> Tensor:
     """From N(mean, std**2), what lies outside a and b drawn again.
 
@@ -76,7 +81,9 @@ def eye_(tensor: Tensor) -> Tensor:
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor that keeps the variance through a nonlinearity."""
-    if nonlinearity in ("linear", "conv1d", "conv2d", "conv3d", "sigmoid", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"):
+    if nonlinearity in ("linear", "sigmoid") or nonlinearity.removeprefix("conv_transpose") in ("1d", "2d", "3d"):
+        return 1
+    if nonlinearity in ("conv1d", "conv2d", "conv3d"):
         return 1
     if nonlinearity == "tanh":
         return 5.0 / 3
@@ -120,9 +127,13 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
 
 
 def kaiming_uniform_(
-    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Generator | None = None
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
 ) -> Tensor:
-    """He et al. (2015): U(-bound, bound) with bound = gain * sqrt(3 / fan). A tensor without elements stays as it is."""
+    """He et al. (2015): U(-bound, bound) with bound = gain * sqrt(3 / fan). An empty tensor stays as it is."""
     if 0 in tensor.shape:
         return tensor
     bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
@@ -130,7 +141,11 @@ def kaiming_uniform_(
 
 
 def kaiming_normal_(
-    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Generator | None = None
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
 ) -> Tensor:
     """He et al. (2015): N(0, gain**2 / fan). A tensor without elements stays as it is."""
     if 0 in tensor.shape:

@@ -6,8 +6,7 @@ from math import sqrt
 from typing import Any
 
 from netcl.core.dtypes import DType
-from netcl.nn import functional as F
-from netcl.nn import init
+from netcl.nn import functional as F, init
 from netcl.nn.module import Module
 from netcl.nn.parameter import Parameter
 from netcl.ops.creation import zeros
@@ -73,7 +72,7 @@ class Flatten(Module):
         self.end_dim = end_dim
 
     def forward(self, input: Tensor) -> Tensor:
-        return input.flatten(self.start_dim, self.end_dim)  # type: ignore[no-any-return]
+        return input.flatten(self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from netcl.autograd.tape import no_grad
 from netcl.core import dtypes
-from netcl.core.device import Device
-from netcl.core.device import device as find_device
+from netcl.core.device import Device, device as find_device
 from netcl.core.dtypes import DType
 from netcl.nn.hooks import RemovableHandle, add_hook, call_with_hooks
 from netcl.nn.parameter import Parameter
@@ -73,15 +72,15 @@ class Module:
             values[name] = value
         elif name in values.get("_parameter_names", ()):
             if value is not None:
-                raise TypeError(f"cannot assign '{type(value).__name__}' as parameter '{name}' (Parameter or None expected)")
+                raise _wrong_kind("as parameter", name, value, "Parameter")
             values[name] = None
         elif name in values.get("_module_names", ()):
             if value is not None:
-                raise TypeError(f"cannot assign '{type(value).__name__}' as child module '{name}' (Module or None expected)")
+                raise _wrong_kind("as child module", name, value, "Module")
             values[name] = None
         elif name in values.get("_buffer_names", ()):
             if value is not None and not isinstance(value, Tensor):
-                raise TypeError(f"cannot assign '{type(value).__name__}' as buffer '{name}' (Tensor or None expected)")
+                raise _wrong_kind("as buffer", name, value, "Tensor")
             values[name] = value
         else:
             object.__setattr__(self, name, value)
@@ -117,7 +116,7 @@ class Module:
         self._check_name("parameter", name, "_parameter_names", _replace)
         if param is not None:
             if not isinstance(param, Parameter):
-                raise TypeError(f"cannot assign '{type(param).__name__}' object to parameter '{name}' (Parameter or None required)")
+                raise _wrong_kind("as parameter", name, param, "Parameter")
             if param._node is not None:
                 raise ValueError(f"cannot assign a tensor with a history to parameter '{name}'; parameters are leaves")
         if name not in self._parameter_names:
@@ -129,7 +128,7 @@ class Module:
         """Add a tensor that moves and is saved with the module but is not trained."""
         self._check_name("buffer", name, "_buffer_names")
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (Tensor or None required)")
+            raise _wrong_kind("as buffer", name, tensor, "Tensor")
         self._buffer_names[name] = persistent
         self.__dict__[name] = tensor
 
@@ -234,7 +233,7 @@ class Module:
             module = getattr(module, part)
             if not isinstance(module, Module):
                 raise AttributeError(f"`{part}` is not a Module")
-        return module  # type: ignore[no-any-return]
+        return module
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter with a dotted name; AttributeError naming what is missing."""
@@ -265,7 +264,7 @@ class Module:
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Move to a device and/or change the dtype of what is floating: to(device), to(dtype), to(device, dtype), to(tensor)."""
+        """Move to a device and/or change the dtype of what is floating: to(device), to(dtype), to(tensor) or both."""
         target, dtype = _parse_to(args, kwargs)
         if dtype is not None and dtype.category != 2:
             raise TypeError(f"Module.to only accepts floating-point dtypes, but got {dtype}")
@@ -320,11 +319,15 @@ class Module:
     def _hooks_changed(self) -> None:
         self._hooked = bool(self._forward_hooks or self._forward_pre_hooks)
 
-    def register_forward_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False) -> RemovableHandle:
+    def register_forward_hook(
+        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
         """Call hook(module, args, result) after forward; what it returns, if not None, replaces the result."""
         return add_hook(self._forward_hooks, hook, prepend, with_kwargs, self._hooks_changed)
 
-    def register_forward_pre_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False) -> RemovableHandle:
+    def register_forward_pre_hook(
+        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
         """Call hook(module, args) before forward; what it returns, if not None, replaces the arguments."""
         return add_hook(self._forward_pre_hooks, hook, prepend, with_kwargs, self._hooks_changed)
 
@@ -345,7 +348,9 @@ class Module:
                     state[f"{path}.{name}" if path else name] = tensor if keep_vars else tensor.detach()
         return state
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> IncompatibleKeys:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> IncompatibleKeys:
         """Take over tensors by name, cast to this module's dtypes and devices (`assign`: as they are).
 
         RuntimeError lists every missing key, unexpected key and differing shape at once, and nothing is changed then.
@@ -369,6 +374,10 @@ class Module:
             return f"{self._get_name()}({extra})"
         lines = (extra.split("\n") if extra else []) + parts
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
+
+
+def _wrong_kind(role: str, name: str, value: Any, expected: str) -> TypeError:
+    return TypeError(f"cannot assign '{type(value).__name__}' {role} '{name}' ({expected} or None expected)")
 
 
 def _parse_to(args: tuple, kwargs: dict[str, Any]) -> tuple[Device | None, DType | None]:

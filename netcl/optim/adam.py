@@ -8,7 +8,13 @@ from typing import Any
 
 from netcl.ops.elementwise import maximum
 from netcl.optim.optimizer import (
-    Optimizer, batches, check_not_negative, record_update, refuse, register_update, zeros_for,
+    Optimizer,
+    batches,
+    check_not_negative,
+    record_update,
+    refuse,
+    register_update,
+    zeros_for,
 )  # fmt: skip
 from netcl.tensor import Tensor
 
@@ -64,7 +70,9 @@ def _numbers(group: dict[str, Any], step: int) -> tuple[tuple, list[float]]:
     return flags, numbers
 
 
-def _adam(flags: tuple, numbers: list[Tensor], p: Tensor, g: Tensor, m: Tensor, v: Tensor, top: Tensor | None = None) -> tuple:
+def _adam(
+    flags: tuple, numbers: list[Tensor], p: Tensor, g: Tensor, m: Tensor, v: Tensor, top: Tensor | None = None
+) -> tuple:
     decays, decoupled, amsgrad, maximize, small_weight = flags
     new1, old1, old2, new2, root_correction, eps, minus_step = numbers[:7]
     if maximize:

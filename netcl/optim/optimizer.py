@@ -20,14 +20,14 @@ from netcl.tensor import Tensor
 
 
 class Optimizer:
-    """The base of optimizers. `params` is an iterable of parameters, of (name, parameter) pairs, or of groups with options.
+    """The base of optimizers. `params`: an iterable of parameters, of (name, parameter) pairs, or of groups with options.
 
     TypeError for a single tensor, ValueError for none at all, for one that is no leaf, or for one in two groups.
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
-            raise TypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor")
+            raise TypeError("params given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor")
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
@@ -46,14 +46,17 @@ class Optimizer:
         group = {**self.defaults, **param_group}
         members = param_group["params"]
         if isinstance(members, set):
-            raise TypeError("optimizer parameters need to be organized in ordered collections, but a set has no order; use a list")
+            raise TypeError(
+                "optimizer parameters need to be in an ordered collection, but a set has no order; use a list"
+            )
         members = [members] if isinstance(members, Tensor) else list(members)
         if members and isinstance(members[0], tuple):
             group["param_names"] = [name for name, _ in members]
             members = [parameter for _, parameter in members]
         for parameter in members:
             if not isinstance(parameter, Tensor):
-                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(parameter).__name__}")
+                kind = type(parameter).__name__
+                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {kind}")
             if parameter._node is not None:
                 raise ValueError("can't optimize a non-leaf Tensor")
         known = {id(p) for other in self.param_groups for p in other["params"]}
@@ -118,11 +121,14 @@ class Optimizer:
         saved_groups = copy.deepcopy(list(state_dict["param_groups"]))
         if len(saved_groups) != len(self.param_groups):
             raise ValueError(
-                f"loaded state dict has a different number of parameter groups: {len(saved_groups)}, here {len(self.param_groups)}"
+                "loaded state dict has a different number of parameter groups: "
+                f"{len(saved_groups)}, here {len(self.param_groups)}"
             )
-        sizes = [(len(saved["params"]), len(own["params"])) for saved, own in zip(saved_groups, self.param_groups, strict=True)]
-        if any(saved != own for saved, own in sizes):
-            raise ValueError(f"loaded state dict contains a parameter group that doesn't match the size here: {sizes} (saved, here)")
+        saved_sizes, own_sizes = ([len(g["params"]) for g in groups] for groups in (saved_groups, self.param_groups))
+        if saved_sizes != own_sizes:
+            raise ValueError(
+                f"loaded state dict has parameter groups of sizes {saved_sizes}, here they are {own_sizes}"
+            )
         members = list(chain.from_iterable(group["params"] for group in self.param_groups))
         numbers = list(chain.from_iterable(group["params"] for group in saved_groups))
         by_number = dict(zip(numbers, members, strict=True))
@@ -132,7 +138,8 @@ class Optimizer:
             state[parameter] = {name: _fitted(name, value, parameter) for name, value in values.items()}
         self.state = state
         self.param_groups = [
-            {**own, **saved, "params": own["params"]} for own, saved in zip(self.param_groups, saved_groups, strict=True)
+            {**own, **saved, "params": own["params"]}
+            for own, saved in zip(self.param_groups, saved_groups, strict=True)
         ]
 
     def __repr__(self) -> str:
@@ -149,7 +156,8 @@ def _fitted(name: str, value: Any, parameter: Tensor) -> Any:
         return int(value)
     if isinstance(value, Tensor):
         if value.shape != parameter.shape:
-            raise ValueError(f"loaded state {name!r} has shape {list(value.shape)}, its parameter {list(parameter.shape)}")
+            shapes = f"{list(value.shape)}, its parameter {list(parameter.shape)}"
+            raise ValueError(f"loaded state {name!r} has shape {shapes}")
         return value.detach().to(device=parameter.device, dtype=parameter.dtype)
     return value
 
@@ -192,7 +200,8 @@ def register_update(name: str, formula: Formula) -> None:
         count, states, _ = arg
         for parameter, gradient in zip(operands[:count], operands[count : 2 * count], strict=True):
             if gradient.shape != parameter.shape:
-                raise RuntimeError(f"{name}: a parameter has shape {list(parameter.shape)}, its gradient {list(gradient.shape)}")
+                shapes = f"{list(parameter.shape)}, its gradient {list(gradient.shape)}"
+                raise RuntimeError(f"{name}: a parameter has shape {shapes}")
         return [(value.shape, value.dtype) for value in operands[:count] for _ in range(1 + states)]
 
     def expand(*values: Any) -> tuple:
@@ -213,7 +222,9 @@ def _widened(tensor: Tensor) -> Tensor:
     return tensor.to(dtypes.float32) if tensor.dtype.itemsize == 2 else tensor
 
 
-def record_update(name: str, flags: Hashable, numbers: Iterable[float], parameters: list[Tensor], states: list[list[Tensor]]) -> None:
+def record_update(
+    name: str, flags: Hashable, numbers: Iterable[float], parameters: list[Tensor], states: list[list[Tensor]]
+) -> None:
     """Record the update of parameters on one device, and put the new values in the place of the old ones.
 
     `states` holds a list of tensors for each kind of state, in the parameters' order.
@@ -232,7 +243,7 @@ def record_update(name: str, flags: Hashable, numbers: Iterable[float], paramete
 
 
 def batches(parameters: Iterable[Tensor], at: Callable[[Tensor], Hashable]) -> Iterable[tuple[Any, list[Tensor]]]:
-    """Parameters with gradients, in groups that one operation can update: one device, one width, equal `at(parameter)`."""
+    """Parameters with gradients, in groups that one operation can update: one device, one width, one `at(parameter)`."""
     found: dict[tuple, list[Tensor]] = {}
     for parameter in parameters:
         if parameter.grad is not None:

@@ -6,7 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from netcl.optim.optimizer import (
-    Optimizer, batches, check_not_negative, record_update, refuse, register_update, zeros_for,
+    Optimizer,
+    batches,
+    check_not_negative,
+    record_update,
+    refuse,
+    register_update,
+    zeros_for,
 )  # fmt: skip
 from netcl.tensor import Tensor
 
@@ -36,7 +42,7 @@ class SGD(Optimizer):
     def _update(self, group: dict[str, Any]) -> None:
         momentum, decay = group["momentum"], group["weight_decay"]
         flags = (decay != 0, momentum != 0, bool(group["nesterov"]), bool(group["maximize"]))
-        for first, members in batches(group["params"], lambda p: momentum != 0 and "momentum_buffer" not in self.state[p]):
+        for first, members in batches(group["params"], lambda p: momentum != 0 and not self.state[p]):
             numbers = [-group["lr"]]
             if decay != 0:
                 numbers.append(decay)
@@ -51,7 +57,7 @@ class SGD(Optimizer):
         state = self.state[parameter]
         if state.get("momentum_buffer") is None:
             state["momentum_buffer"] = zeros_for(parameter)
-        return state["momentum_buffer"]  # type: ignore[no-any-return]
+        return state["momentum_buffer"]
 
 
 def _sgd(flags: tuple, numbers: list[Tensor], p: Tensor, g: Tensor, buffer: Tensor | None = None) -> tuple:

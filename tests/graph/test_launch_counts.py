@@ -172,6 +172,24 @@ def test_a_changed_python_number_plans_nothing():
     np.testing.assert_allclose(result, x.numpy() * 7.25 + 0.5, rtol=1e-6)
 
 
+def test_an_optimizer_update_allocates_nothing():
+    parameters = [nn.Parameter(host(300, 200)), nn.Parameter(host(200))]
+    optimizer = optim.Adam(parameters)
+    pool = nc.current_device().pool
+
+    def update() -> int:
+        for p in parameters:
+            p.grad = nc.Tensor.from_host(np.ones(p.shape, np.float32))
+        nc.synchronize()
+        before = pool.allocations
+        optimizer.step()
+        nc.synchronize()
+        return pool.allocations - before
+
+    update()
+    assert update() == update() == 0
+
+
 def test_an_optimizer_step_takes_no_new_memory():
     step, _ = mlp_step()
     for _ in range(3):

@@ -1,8 +1,10 @@
 """How the benchmarks measure: netcl and PyTorch in turn, in one process, on one device; minima and medians.
 
 A case gives two callables that do the same work and leave nothing running. They are timed in turn, sample by sample,
-so that a slow spell of the machine meets both; a sample repeats short calls until it is long enough to time. Each
-device has its own process (NETCL_DEVICE). Ratios are PyTorch's time divided by netcl's: above 1 netcl is faster.
+so that a slow spell of the machine meets both; a sample repeats short calls until it is long enough to time. Then each
+is timed by itself for a while, when the worker threads of the other have gone to sleep: if one disturbs the other, the
+minima, which are taken over all samples, don't show it. Medians are those of the alternating samples. Each device has
+its own process (NETCL_DEVICE). Ratios are PyTorch's time divided by netcl's: above 1 netcl is faster.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-SAMPLE_SECONDS = 0.05  # a sample lasts at least this long, or one call
-PAUSE_SECONDS = 0.005  # between samples: worker threads of the library that ran before stop spinning
-CASE_SECONDS = 6.0  # of measuring for one case
+SAMPLE_SECONDS = 0.01  # a sample lasts at least this long, or one call
+PAUSE_SECONDS = 0.02  # between samples: worker threads of the library that ran before stop spinning
+IDLE_SECONDS = 0.3  # before one side is timed by itself
+CASE_SECONDS = 6.0  # of alternating samples for one case; each side has a quarter of that for itself
 
 
 @dataclass
@@ -52,9 +55,18 @@ class Row:
     torch: list[float]
     wanted: float | None
     flops: float = 0.0
+    netcl_alone: list[float] = field(default_factory=list)
+    torch_alone: list[float] = field(default_factory=list)
 
-    def ratio(self, of: Callable[[list[float]], float] = min) -> float:
-        return of(self.torch) / of(self.netcl)
+    @property
+    def minima(self) -> tuple[float, float]:
+        """netcl's and PyTorch's shortest time, over all samples."""
+        return min(self.netcl + self.netcl_alone), min(self.torch + self.torch_alone)
+
+    @property
+    def medians(self) -> tuple[float, float]:
+        """netcl's and PyTorch's median, of the alternating samples."""
+        return statistics.median(self.netcl), statistics.median(self.torch)
 
 
 @dataclass
@@ -80,9 +92,15 @@ def measure(case: Case, seconds: float = CASE_SECONDS) -> Row:
                 time.sleep(PAUSE_SECONDS)
                 times[name].append(_sample(*sides[name], repeats[name]) / case.steps)
             order.reverse()
+        for name in list(sides):
+            alone = times[f"{name}_alone"] = []
+            time.sleep(IDLE_SECONDS)
+            end = time.perf_counter() + seconds / 4
+            while time.perf_counter() < end or len(alone) < 5:
+                alone.append(_sample(*sides[name], repeats[name]) / case.steps)
     finally:
         gc.enable()
-    return Row(case.name, times["netcl"], times["torch"], case.wanted, case.flops)
+    return Row(name=case.name, wanted=case.wanted, flops=case.flops, **times)
 
 
 def _sample(call: Callable[[], Any], finish: Callable[[], Any] | None, repeats: int) -> float:
@@ -128,7 +146,7 @@ def keep(name: str, text: str) -> None:
 
 def _options(title: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=title)
-    parser.add_argument("--device", action="append", help="a name that NETCL_DEVICE takes; default: every runtime found")
+    parser.add_argument("--device", action="append", help="a name for NETCL_DEVICE; default: every device")
     parser.add_argument("--write", action="store_true", help="keep the table in benchmarks/results")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--quick", action="store_true", help="a fraction of the samples: does it run at all?")
@@ -164,7 +182,7 @@ def _child(cases: Callable[[], Iterable[Case]], options: argparse.Namespace) -> 
     for case in cases():
         if options.only in case.name:
             row = measure(case, 0.3 if options.quick else CASE_SECONDS)
-            print(f"  {row.name}: {row.ratio():.2f}x by minima, {row.ratio(statistics.median):.2f}x by medians", file=sys.stderr)
+            print(f"  {row.name}: {ratio(row.minima)}x by minima, {ratio(row.medians)}x by medians", file=sys.stderr)
             rows.append(asdict(row))
     Path(options.json).write_text(json.dumps({"device": describe_device(), "rows": rows}))
 
@@ -186,13 +204,15 @@ def describe_device() -> dict[str, str]:
 
 def machine() -> str:
     """CPU, cores, Python, libraries, date and load in one line."""
-    import netcl as nc
     import torch
+
+    import netcl as nc
 
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        cpu = next((line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line), cpu)
+        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+        cpu = models[0] if models else cpu
     flags = info.read_text() if info.exists() else ""
     simd = next((name for name in ("avx512f", "avx2", "avx") if name in flags), "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -211,7 +231,8 @@ def page(title: str, note: str, reports: list[Report]) -> str:
     lines = [f"# {title}", "", machine() + ".", ""]
     lines += [
         "Ratio: PyTorch's time divided by netcl's, so above 1 netcl is faster. "
-        "Samples of the two alternate in one process. " + note,
+        "Samples of the two alternate in one process; medians are of these, minima also of samples in which each ran "
+        "by itself. " + note,
         "",
     ]
     for report in reports:
@@ -227,14 +248,20 @@ def table(rows: list[Row]) -> list[str]:
     head += ["aimed at"] if any(row.wanted for row in rows) else []
     lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
     for row in rows:
-        cells = [row.name, *(duration(of(side)) for side in (row.netcl, row.torch) for of in (min, statistics.median))]
-        cells += [f"{row.ratio():.2f}", f"{row.ratio(statistics.median):.2f}"]
+        pairs = zip(row.minima, row.medians, strict=True)
+        cells = [row.name, *(duration(seconds) for pair in pairs for seconds in pair)]
+        cells += [ratio(row.minima), ratio(row.medians)]
         if rates:
-            cells += [f"{row.flops / min(side) / 1e9:.0f}" for side in (row.netcl, row.torch)]
+            cells += [f"{row.flops / seconds / 1e9:.0f}" for seconds in row.minima]
         if "aimed at" in head:
             cells.append(f">= {row.wanted}" if row.wanted else "")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def ratio(pair: tuple[float, float]) -> str:
+    """PyTorch's time divided by netcl's."""
+    return f"{pair[1] / pair[0]:.2f}"
 
 
 def duration(seconds: float) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import harness
 import numpy as np
+
+import harness
 
 MSE_SIZES = ((4096, "4K"), (65536, "64K"), (1 << 20, "1M"), (32 << 20, "32M"))
 MSE_WANTED = {"1M": 3.0, "32M": 3.0}
@@ -14,10 +15,11 @@ CROSS_ENTROPY_WANTED = {(2048, 32000): 4.0}
 
 
 def cases() -> Iterator[harness.Case]:
-    import netcl as nc
-    import netcl.nn.functional as F
     import torch
     import torch.nn.functional as TF
+
+    import netcl as nc
+    import netcl.nn.functional as F
 
     rng = np.random.default_rng(0)
     for size, name in MSE_SIZES:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import harness
 import numpy as np
+
+import harness
 
 SIZES = (64, 128, 256, 512, 1024, 1536, 2048)
 
 
 def cases() -> Iterator[harness.Case]:
-    import netcl as nc
     import torch
+
+    import netcl as nc
 
     rng = np.random.default_rng(0)
     for n in SIZES:

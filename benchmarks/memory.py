@@ -13,9 +13,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 import harness
 import mlp
-import numpy as np
 
 STEPS = 5
 CASES = (

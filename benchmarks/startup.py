@@ -1,4 +1,4 @@
-"""What happens before and between kernels: importing netcl, the first step with a warm cache, recording an operation."""
+"""Before and between kernels: importing netcl, the first step with a warm cache, recording an operation."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ def in_new_process(code: str, device: str | None = None, runs: int = 5) -> list[
 
 def recording() -> list[tuple[str, float]]:
     """Seconds to record one operation; what is recorded is thrown away."""
+    import numpy as np
+
     import netcl as nc
     import netcl.nn.functional as F
-    import numpy as np
 
     a, b = (nc.tensor(np.ones((32, 64), np.float32)) for _ in range(2))
     w = nc.tensor(np.ones((64, 64), np.float32), requires_grad=True)
@@ -84,7 +85,7 @@ def _record(call: Callable[[], object], count: int = 100) -> float:
 def main() -> None:
     options = harness._options("Start-up and recording")
     lines = ["# Start-up and recording", "", harness.machine() + ".", ""]
-    lines += ["Each in a new process, with the kernels already in netcl's cache; minimum and median of 5.", ""]
+    lines += ["Each in a new process, 5 runs on each device, with the kernels already in netcl's cache.", ""]
     lines += ["| what | min | median | aimed at |", "|---|---:|---:|---:|"]
     devices = options.device or harness.default_devices()
     ours = {device: in_new_process(FIRST_STEP.format(library="netcl"), device) for device in devices}

@@ -32,7 +32,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 def _options(epochs: int, batch_size: int, lr: float, out: str) -> Callable[[Callable], Callable]:
     """The options that all examples take, with an example's defaults."""
 
-    defaults = {"show_default": True}
+    defaults: Any = {"show_default": True}
     options = [
         click.option("--out", default=out, help="Folder for the checkpoint and the picture.", **defaults),
         click.option("--device", default=None, help="cpu, gpu, opencl:1 or a part of a name; see `netcl devices`."),
@@ -51,7 +51,7 @@ def _options(epochs: int, batch_size: int, lr: float, out: str) -> Callable[[Cal
 
 
 @train.command()
-@_options(epochs=30, batch_size=32, lr=1e-3, out="runs/digits")
+@_options(epochs=20, batch_size=32, lr=4e-3, out="runs/digits")
 def digits(**options: Any) -> None:
     """Classify handwritten digits (scikit-learn's 1,797 images)."""
     _run("digits", options)

@@ -29,8 +29,9 @@ def tensor_text(tensor: Any) -> str:
 def _array_text(array: np.ndarray, dtype: Any) -> str:
     if 0 in array.shape:
         return "[]"
+    formatted: Any
     if array.dtype.kind != "f":
-        formatted: dict = {"int": str, "bool": str}
+        formatted = {"int": str, "bool": str}
         if array.ndim == 0:
             return str(array.item())
     else:
@@ -43,7 +44,7 @@ def _array_text(array: np.ndarray, dtype: Any) -> str:
 def _float_format(array: np.ndarray) -> Any:
     finite = np.abs(array[np.isfinite(array)].astype(np.float64))
     nonzero = finite[finite > 0]
-    if nonzero.size and np.all(finite == np.floor(finite)) and nonzero.max() < 1e8:
+    if np.all(finite == np.floor(finite)) and (not nonzero.size or nonzero.max() < 1e8):
         text = [f"{x:.0f}." if np.isfinite(x) else str(float(x)) for x in array.ravel()]
         width = max(map(len, text))
         return lambda x: (f"{x:.0f}." if np.isfinite(x) else str(float(x))).rjust(width if array.ndim else 0)

@@ -188,8 +188,8 @@ def randn_like(input: Tensor, dtype: DType | None = None, device: Any = None, re
 
 
 def randint(
-    low: int, high: Any, size: Any = None, *, generator: Generator | None = None, dtype: DType | None = None, device: Any = None,
-    requires_grad: bool = False,
+    low: int, high: Any, size: Any = None, *, generator: Generator | None = None, dtype: DType | None = None,
+    device: Any = None, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Integers from low to high - 1: randint(high, size) or randint(low, high, size). int64 unless dtype says else.
 

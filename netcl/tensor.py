@@ -34,6 +34,19 @@ class Size(tuple):
         return f"netcl.Size({list(self)})"
 
 
+class HookHandle:
+    """What registering a hook returns: `remove()` takes the hook out again."""
+
+    __slots__ = ("_hooks",)
+
+    def __init__(self, hooks: dict):
+        self._hooks = hooks
+
+    def remove(self) -> None:
+        """Take the hook out; a second time does nothing."""
+        self._hooks.pop(self, None)
+
+
 class Tensor:
     """An array on an OpenCL device that remembers how it was made.
 
@@ -46,12 +59,12 @@ class Tensor:
     """
 
     # What most tensors have is kept on the class: making a tensor is the hot path of recording.
-    requires_grad = False
+    _tracked = False  # requires_grad, without the check on setting it
     grad: Tensor | None = None
     _node: Any = None
     _output = 0
     _version = 0
-    _hooks: list | None = None
+    _hooks: dict | None = None
     __array_priority__ = 1000  # NumPy leaves `array * tensor` to the tensor
 
     if TYPE_CHECKING:  # attached by netcl.ops.methods
@@ -145,6 +158,15 @@ class Tensor:
     def grad_fn(self) -> Any:
         return self._node
 
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients are asked of this tensor. Setting it is requires_grad_()."""
+        return self._tracked
+
+    @requires_grad.setter
+    def requires_grad(self, requires_grad: bool) -> None:
+        self.requires_grad_(requires_grad)
+
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask for gradients of this tensor; RuntimeError for dtypes that have none."""
         if requires_grad and self._value.dtype.category != 2:
@@ -153,7 +175,7 @@ class Tensor:
             )
         if not requires_grad and self._node is not None:
             raise RuntimeError("only leaf tensors can have requires_grad turned off; use .detach() for a result")
-        self.requires_grad = requires_grad
+        self._tracked = bool(requires_grad)
         return self
 
     # ---- gradients ----
@@ -177,9 +199,30 @@ class Tensor:
     def data(self) -> Tensor:
         return self.detach()
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> None:
-        """Call `hook(gradient)` when a gradient arrives at this leaf; what it returns replaces the gradient."""
-        self._hooks = [*(self._hooks or ()), hook]
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
+        """Call `hook(gradient)` with this tensor's whole gradient; what it returns replaces the gradient.
+
+        RuntimeError for a tensor that requires none. The handle's `remove()` takes the hook out again.
+        """
+        if not self._tracked:
+            raise RuntimeError("register_hook: the tensor does not require a gradient, so the hook would never be called")
+        if self._node is None:
+            self._hooks = hooks = {} if self._hooks is None else self._hooks
+        else:
+            if self._node.hooks is None:
+                self._node.hooks = {}
+            hooks = self._node.hooks.setdefault(self._output, {})
+        handle = HookHandle(hooks)
+        hooks[handle] = hook
+        return handle
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of a result in its `.grad` too (leaves do so anyway)."""
+        if self._node is not None:
+            self.register_hook(self._keep_grad)
+
+    def _keep_grad(self, gradient: Tensor) -> None:
+        self.grad = gradient if self.grad is None else self.grad + gradient
 
     # ---- to the host ----
 
@@ -190,6 +233,8 @@ class Tensor:
         return to_host(self._value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("a tensor's elements are on a device: they can only be copied to an array")
         array = self.numpy()
         return array if dtype is None else array.astype(dtype)
 
@@ -209,16 +254,21 @@ class Tensor:
             )
         return bool(self.item())
 
+    def _only(self) -> Any:
+        if self.numel() != 1:
+            raise ValueError(f"a tensor with {self.numel()} elements cannot be converted to a Python number; index or reduce it first")
+        return self.item()
+
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._only())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._only())
 
     def __index__(self) -> int:
         if self.dtype.category == 2:
             raise TypeError("only integer tensors of a single element can be converted to an index")
-        return operator.index(self.item())
+        return operator.index(self._only())
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if not self.shape else object.__format__(self, spec)
@@ -270,23 +320,41 @@ def from_data(data: Any, dtype: DType | None, device: Any) -> Value:
 
 def host_array(data: Any, dtype: DType | None) -> np.ndarray:
     """Host data as a C-contiguous array of the dtype that PyTorch would choose."""
-    given = isinstance(data, (np.ndarray, np.generic))
-    if not given and isinstance(data, (list, tuple)):
+    if dtype is not None and not isinstance(dtype, DType):
+        raise TypeError(f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}; a shape goes to nc.zeros() or nc.full()")
+    first = data
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    given = isinstance(first, (np.ndarray, np.generic))  # NumPy's dtypes are kept
+    if isinstance(data, (list, tuple)):
         data = _unwrapped(data)
     try:
         array = np.asarray(data)
     except ValueError as error:
         raise ValueError(f"expected sequences of equal length at each depth: {error}") from error
-    if array.dtype == object or array.dtype.kind in "USVMmc":
+    if not given and array.size and array.dtype.kind in "Ou" and isinstance(array.flat[0], (int, np.integer)):
+        raise ValueError(f"can't make a tensor of {array.flat[0]}: it is outside the range of int64")
+    if not dtypes.known(array.dtype) and array.dtype.kind not in "iuf":
         raise TypeError(f"can't make a tensor from {type(data).__name__} data of NumPy dtype {array.dtype}")
     if dtype is not None:
-        array = array.astype(dtype.numpy)
+        if not given and dtype.category == 1:
+            _check_range(array, dtype)
+        with np.errstate(invalid="ignore", over="ignore"):
+            array = array.astype(dtype.numpy)
     elif not given and array.dtype == np.float64:
         array = array.astype(np.float32)
     elif array.dtype.kind == "u" and array.dtype != np.uint8:
         raise TypeError(f"can't make a tensor of NumPy dtype {array.dtype}; convert it to a signed type first")
     dtypes.from_numpy(array.dtype)
     return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False)).reshape(array.shape)
+
+
+def _check_range(array: np.ndarray, dtype: DType) -> None:
+    """RuntimeError where Python numbers don't fit an integer dtype."""
+    limits = np.iinfo(dtype.numpy)
+    fits = (array >= limits.min) & (array <= limits.max)
+    if not fits.all():
+        raise RuntimeError(f"can't make a tensor of {array[~fits].flat[0]} as {dtype}: the range is {limits.min} to {limits.max}")
 
 
 def _unwrapped(data: Any) -> Any:

@@ -24,7 +24,7 @@ TARGETS = ("cpu", "gpu")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--device", help="run on this device only: a name that nc.device() takes, such as pocl or opencl:1")
+    parser.addoption("--device", help="run on this device only: a name for nc.device(), such as pocl")
 
 
 def pytest_configure(config: pytest.Config) -> None:

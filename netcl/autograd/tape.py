@@ -49,6 +49,9 @@ class _GradMode(ContextDecorator):
         self.mode = mode
         self.outer: list[bool] = []
 
+    def _recreate_cm(self) -> _GradMode:  # a decorated function may run in several threads at once
+        return _GradMode(self.mode)
+
     def __enter__(self) -> None:
         self.outer.append(_state.enabled)
         _state.enabled = self.mode
@@ -69,7 +72,6 @@ class no_grad(_GradMode):
 
     def __init__(self, function: Callable | None = None):
         super().__init__(False)
-        self.function = function
 
     def __new__(cls, function: Callable | None = None) -> Any:
         if callable(function):  # used as a bare decorator
@@ -80,14 +82,19 @@ class no_grad(_GradMode):
 class enable_grad(_GradMode):
     """Operations inside are recorded for gradients, also inside `no_grad`."""
 
-    def __init__(self) -> None:
+    def __init__(self, function: Callable | None = None):
         super().__init__(True)
+
+    def __new__(cls, function: Callable | None = None) -> Any:
+        if callable(function):  # used as a bare decorator
+            return cls()(function)
+        return super().__new__(cls)
 
 
 class Node:
     """One recorded operation with gradient: its rule, what the rule reads, and where the gradients go."""
 
-    __slots__ = ("arg", "edges", "number", "op", "outputs", "released", "result", "rule", "saved")
+    __slots__ = ("arg", "edges", "hooks", "number", "op", "outputs", "released", "result", "rule", "saved")
 
     def __init__(self, op: str, rule: Callable, arg: Any, outputs: int, edges: list, saved: list, result: list):
         self.op = op
@@ -99,6 +106,7 @@ class Node:
         self.saved: list[Any] = saved  # per operand: (tensor, value, version), or (shape, dtype, device) if not read
         self.result: Any = result  # per result: value, or (shape, dtype, device)
         self.released = False
+        self.hooks: dict[int, dict] | None = None  # per result that has hooks: what to call with its gradient
 
     @property
     def op_name(self) -> str:
@@ -159,11 +167,15 @@ def rule_reads(rule: Callable, count: int) -> tuple[bool, tuple[bool, ...]]:
 
 def apply(op: str, operands: Sequence[Any], arg: Any = None) -> Any:
     """Record an operation on tensors and, if any of them requires a gradient, the way back through it."""
-    value = record(op, [t._value for t in operands], arg)
+    try:
+        values = [t._value for t in operands]
+    except AttributeError:
+        raise _not_tensors(op, operands) from None
+    value = record(op, values, arg)
     result = Tensor._wrap(value)
     if _state.enabled:
         for operand in operands:
-            if operand.requires_grad:
+            if operand._tracked:
                 rule = TABLE[op].gradient
                 if rule is not None and value.dtype.category == 2:
                     _connect(op, rule, operands, arg, (result,))
@@ -173,11 +185,19 @@ def apply(op: str, operands: Sequence[Any], arg: Any = None) -> Any:
 
 def apply_composite(op: str, operands: Sequence[Any], arg: Any, rule: Callable | None, several: bool = False) -> Any:
     """Record a composite. Its rule is called as rule(g, y, *operands, arg), with tuples g, y for several results."""
-    values = [t._value for t in operands]
+    try:
+        values = [t._value for t in operands]
+    except AttributeError:
+        raise _not_tensors(op, operands) from None
     results = tuple(Tensor._wrap(v) for v in (record_many(op, values, arg) if several else (record(op, values, arg),)))
-    if _state.enabled and rule is not None and any(t.requires_grad for t in operands):
+    if _state.enabled and rule is not None and any([t._tracked for t in operands]):
         _connect(op, rule, operands, arg, results)
     return results if several else results[0]
+
+
+def _not_tensors(op: str, operands: Sequence[Any]) -> TypeError:
+    listed = " and ".join([type(operand).__name__ for operand in operands])
+    return TypeError(f"{op}: expected tensors, got {listed}; nc.tensor(...) makes them of arrays, lists and numbers")
 
 
 def _connect(op: str, rule: Callable, operands: Sequence[Any], arg: Any, results: tuple) -> None:
@@ -186,16 +206,16 @@ def _connect(op: str, rule: Callable, operands: Sequence[Any], arg: Any, results
     saved: list[Any] = []
     for t, full in zip(operands, reads[1], strict=True):
         parent, v = t._node, t._value
-        edges.append((parent, t._output) if parent is not None else (t, -1) if t.requires_grad else None)
+        edges.append((parent, t._output) if parent is not None else (t, -1) if t._tracked else None)
         saved.append((t, v, t._version) if full else (v.shape, v.dtype, v.device))
     if reads[0]:
-        result: list[Any] = [r._value for r in results]
+        kept: list[Any] = [r._value for r in results]
     else:
-        result = [(v.shape, v.dtype, v.device) for v in [r._value for r in results]]
-    node = Node(op, rule, arg, len(results), edges, saved, result)
+        kept = [(v.shape, v.dtype, v.device) for v in [r._value for r in results]]
+    node = Node(op, rule, arg, len(results), edges, saved, kept)
     for number, result in enumerate(results):
         if result._value.dtype.category == 2:
-            result.requires_grad = True
+            result._tracked = True
             result._node = node
             result._output = number
     for tape in _state.tapes:
@@ -214,13 +234,15 @@ def backward(
     found: dict[int, Any] = {}
     pending: dict[Node, list[Any]] = {}
     heap: list[tuple[int, Node]] = []
+    leaves: dict[int, tuple[Any, Any]] = {}  # by id: the leaf and what has arrived for it
 
     def send(edge: tuple | None, gradient: Any) -> None:
         if edge is None or gradient is None:
             return
         target, output = edge
         if output < 0:
-            _arrive_at_leaf(target, gradient, wanted, found)
+            before = leaves.get(id(target))
+            leaves[id(target)] = (target, gradient if before is None else before[1] + gradient)
             return
         waiting = pending.get(target)
         if waiting is None:
@@ -234,6 +256,8 @@ def backward(
         while heap:
             node = heapq.heappop(heap)[1]
             gradients = pending.pop(node)
+            for output, hooks in node.hooks.items() if node.hooks else ():
+                gradients[output] = _through_hooks(hooks, gradients[output])
             if wanted is not None:
                 for output, gradient in enumerate(gradients):
                     target_id = wanted.get((id(node), output))
@@ -243,6 +267,8 @@ def backward(
                 send(edge, gradient)
             if not retain_graph:
                 node.saved, node.result, node.released = [], None, True
+        for leaf, gradient in leaves.values():
+            _arrive_at_leaf(leaf, gradient, wanted, found)
     return found
 
 
@@ -251,17 +277,32 @@ def _place(tensor: Any) -> tuple[int, int]:
 
 
 def _arrive_at_leaf(leaf: Any, gradient: Any, wanted: dict | None, found: dict[int, Any]) -> None:
-    for hook in leaf._hooks or ():
-        replaced = hook(gradient)
-        gradient = gradient if replaced is None else replaced
+    """The whole gradient of a leaf: past its hooks, to the caller or into `.grad`."""
+    if leaf._hooks:
+        gradient = _through_hooks(leaf._hooks, gradient)
     if wanted is not None:
         key = wanted.get((id(leaf), -1))
         if key is not None:
-            found[key] = found[key] + gradient if key in found else gradient
+            found[key] = gradient
     elif leaf.grad is None:
-        leaf.grad = gradient
+        leaf.grad = _alias(gradient)  # a tensor of its own: two leaves may have been sent the same one
     else:
         leaf.grad = leaf.grad + gradient
+
+
+def _through_hooks(hooks: dict, gradient: Any) -> Any:
+    for hook in list(hooks.values()) if gradient is not None else ():
+        replaced = hook(gradient)
+        gradient = gradient if replaced is None else replaced
+    return gradient
+
+
+def _alias(tensor: Any) -> Any:
+    """Another tensor of the same value, at the same place in the graph."""
+    other = Tensor._wrap(tensor._value)
+    if tensor._tracked:
+        other._tracked, other._node, other._output = True, tensor._node, tensor._output
+    return other
 
 
 def _node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Iterable[Any]:
@@ -343,7 +384,7 @@ def _gradient_body(*operands_and_arg: Any) -> tuple:
     *operands, (op, rule, arg, outputs, needed, pattern, _) = operands_and_arg
     gradients = [Tensor._wrap(v) for v in operands[:outputs]]
     rest = iter(operands[outputs:])
-    items = [Tensor._wrap(next(rest)) if meta is None else Meta(*meta, None) for meta in pattern]
+    items: list[Any] = [Tensor._wrap(next(rest)) if meta is None else Meta(meta[0], meta[1], None) for meta in pattern]
     with _GradMode(False):
         made = _call_rule(op, rule.rule, arg, gradients, items[:outputs], items[outputs:], needed)
     return tuple(gradient._value for gradient, want in zip(made, needed, strict=True) if want)
@@ -357,7 +398,7 @@ def _result(node: Node, value: Any, number: int, create_graph: bool) -> Any:
         return value
     tensor = Tensor._wrap(value)
     if create_graph:
-        tensor.requires_grad, tensor._node, tensor._output = True, node, number
+        tensor._tracked, tensor._node, tensor._output = True, node, number
     return tensor
 
 
@@ -417,9 +458,13 @@ def start_gradient(tensor: Any, gradient: Any) -> Any:
         from netcl.ops.creation import full
 
         return full(tensor.shape, 1.0, dtype=tensor.dtype, device=tensor.device)
+    if not isinstance(gradient, Tensor):
+        raise TypeError(f"backward: gradient must be a Tensor or None, got {type(gradient).__name__}; wrap it in nc.tensor(...)")
+    if gradient._value.device is not tensor._value.device:
+        raise RuntimeError(f"backward: gradient is on {gradient.device}, the tensor on {tensor.device}; move it with .to(device)")
     if gradient.shape != tensor.shape:
         raise RuntimeError(f"backward: gradient has shape {list(gradient.shape)}, the tensor {list(tensor.shape)}; they must match")
-    return gradient
+    return gradient if gradient.dtype is tensor.dtype else gradient.to(tensor.dtype)
 
 
 # ---- Tape --------------------------------------------------------------------------------------------------------

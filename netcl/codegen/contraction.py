@@ -36,7 +36,8 @@ def plain(product: Product) -> KernelSource:
     if product.k:
         at_a = f"z*{a.strides[0]} + m*{a.strides[1]} + k*{a.strides[2]}"
         at_b = f"z*{b.strides[0]} + k*{b.strides[1]} + v*{b.strides[2]}"
-        element_a, element_b = product.load(a, f"({product.start(a)})", at_a), product.load(b, f"({product.start(b)})", at_b)
+        element_a = product.load(a, f"({product.start(a)})", at_a)
+        element_b = product.load(b, f"({product.start(b)})", at_b)
         lines.append(f"for ({index} k = 0; k < {product.k}; ++k) sum += {element_a} * {element_b};")
     lines += product.epilogue("sum", 1)
     total = product.batch * product.m * product.n

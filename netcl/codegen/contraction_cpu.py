@@ -135,22 +135,18 @@ def generate(p: Product) -> KernelSource:
         "  }",
         "}",
     ]
-    return p.kernel_source(helpers, body, c.items, once=p.n % _epilogue_lanes(p, c) == 0)
+    return p.kernel_source(helpers, body, c.items, once=p.n % tiles.lanes_within(p.n, c.lanes) == 0)
 
 
 def _at_most(text: str, limit: int, needed: bool) -> str:
     return f"min({text}, {limit})" if needed else text
 
 
-def _epilogue_lanes(p: Product, c: Plan) -> int:
-    return c.lanes if p.n >= c.lanes else p.target.lanes(p.n, p.accumulator.itemsize)
-
-
 def _finish(p: Product, c: Plan, blocked: bool) -> list[str]:
     """The epilogue over a tile's rows and vectors, from its sums. Rows that the tile before has had are left out;
     the last vector of a row may do columns again."""
     width, index = c.vectors * c.lanes, p.index
-    lanes = _epilogue_lanes(p, c)
+    lanes = tiles.lanes_within(p.n, c.lanes)
     ragged = p.n % lanes != 0
     at = "j" if p.n >= c.lanes else "v"  # where in the row of sums column v is
     sums = f"sums + ({'(t - s)*' + str(c.rows) + ' + ' if blocked else ''}r)*{width} + {at}"

@@ -44,7 +44,7 @@ def generate(p: Product) -> KernelSource:
     units = p.batch * row_tiles * column_tiles
     items = min(units, work_items(p.flops, p.target))
     index = p.index
-    wide = p.target.lanes(columns, p.accumulator.itemsize)
+    wide = tiles.lanes_within(columns, lanes)
     helpers, dot = _dot(p, r, s, columns, lanes)
     a = f"{p.start(p.a)} + z*{p.a.strides[0]} + m0*{p.a.strides[1]}"
     b = f"{p.start(p.b)} + z*{p.b.strides[0]}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from netcl.codegen import expressions as cl
 from netcl.codegen import index as ix
 from netcl.codegen.accesses import data_operands, operands_at, position
 from netcl.codegen.index import Index
-from netcl.codegen.ir import Layout, Node, contiguous_strides
+from netcl.codegen.ir import Layout, Node, contiguous_strides, indent
 from netcl.codegen.views import Coordinates, operand_coordinates, padding_conditions
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
@@ -48,7 +49,7 @@ class Emitter:
         self.known: dict[tuple[Node, Coordinates], Value] = {}  # reduction results
         self.vector = ""
         self.lanes = 1
-        self.arguments: dict[tuple, str] = {}  # (kind, node) -> name, in order of first use
+        self.arguments: dict[tuple[str, Any], str] = {}  # (kind, node) -> name, in order of first use
         self.preambles: dict[str, None] = {}
         self.narrow_lanes: set[int] = set()
         self.operations = 0  # arithmetic per evaluation, for the profile
@@ -214,7 +215,8 @@ class Emitter:
             where = cl.lane(f"({position})", n) if has_lanes else position
             lines.append(
                 f"if (!{ok} && atomic_cmpxchg((volatile __global int*){flags}, 0, 1) == 0) "
-                f"{{ {flags}[1] = (int){site.text}; {flags}[2] = (int){shown}; {flags}[3] = (int){where}; }}"
+                f"{{ {flags}[1] = (int){site.text}; ((__global long*){flags})[1] = (long){shown}; "
+                f"((__global long*){flags})[2] = (long){where}; }}"
             )
         return Value(value.text, value.vector, depth)
 
@@ -284,11 +286,11 @@ class Emitter:
         pointer = self.argument("buffer", node)
         position_in_loops = ix.substitute(position(coordinates, contiguous_strides(node.shape)), self.replacements)
         factor = position_in_loops.coefficient(self.vector) if self.vector and self.lanes > 1 else 0
+        if node.dtype is dtypes.bfloat16:
+            self.narrow_lanes.add(self.lanes if factor else 1)
         if factor == 0:
             assert not value.vector
             return cl.store(pointer, position_in_loops.emit(self._spell), value.text, node.dtype, 1)
-        if node.dtype is dtypes.bfloat16:
-            self.narrow_lanes.add(self.lanes)
         text = value.text if value.vector else cl.splat(value.text, node.dtype, self.lanes)
         if factor == 1:
             return cl.store(pointer, position_in_loops.emit(self._spell), text, node.dtype, self.lanes)
@@ -302,3 +304,29 @@ class Emitter:
         stores = [cl.store(pointer, o, cl.lane(kept, n), node.dtype, 1) for n, o in enumerate(offsets)]
         self.narrow_lanes.add(1)
         return f"{{ const {kind} {kept} = {text}; {' '.join(stores)} }}"
+
+    # ---- the kernel around it ----
+
+    def signature(self, stored: set[Node]) -> tuple[list[str], list[tuple]]:
+        """The kernel's parameters, and what each is bound to."""
+        parameters = []
+        for (kind, key), name in self.arguments.items():
+            if kind == "buffer":
+                constness = "" if key in stored else "const "
+                parameters.append(f"__global {constness}{key.dtype.storage}* {name}")
+            elif kind == "scalar":
+                parameters.append(f"const {key.dtype.compute} {name}")
+            elif kind == "offset":
+                parameters.append(f"const long {name}")
+            else:
+                parameters.append(f"__global int* {name}")
+        return parameters, list(self.arguments)
+
+    def kernel_text(
+        self, name: str, parameters: list[str], lines: list[str], group: int, helpers: list[str] | None = None
+    ) -> str:
+        """The program: helper functions, then the kernel."""
+        narrow = "".join(cl.narrow_float_helpers(lanes) for lanes in sorted(self.narrow_lanes)).strip("\n")
+        functions = [p for p in (*self.preambles, narrow, *dict.fromkeys(helpers or ())) if p]
+        head = f"__kernel __attribute__((reqd_work_group_size({group}, 1, 1)))\nvoid {name}({', '.join(parameters)})"
+        return "\n".join([*functions, head + " {", *indent(lines), "}", ""])

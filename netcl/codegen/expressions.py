@@ -80,6 +80,9 @@ def convert(text: str, source: DType, target: DType, lanes: int) -> str:
         if source is dtypes.bool_:
             return text
         return compare("!=", text, splat(number(0, source), source, lanes), source, lanes)
+    if source.category == 2 and target.compute in ("uchar", "char", "short"):
+        # Through int: directly, a value out of range would saturate in some lanes and wrap in others.
+        text = f"((int){text})" if lanes == 1 else f"convert_int{lanes}({text})"
     if source.compute != target.compute:
         if lanes == 1:
             text = f"(({target.compute}){text})"
@@ -145,7 +148,7 @@ def narrow_float_helpers(lanes: int) -> str:
     """
     v = "" if lanes == 1 else str(lanes)
     suffix = "" if lanes == 1 else f"_{lanes}"
-    nan = "isnan(x)" if lanes > 1 else "isnan(x)"
+    nan = "isnan(x)"
     chosen = (
         f"select(bits, (as_uint{v}(x) >> 16) | 64u, as_uint{v}({nan}))"
         if lanes > 1
@@ -160,5 +163,5 @@ float{v} netcl_round_bfloat16{suffix}(float{v} x) {{
   return as_float{v}(convert_uint{v}(netcl_bits_bfloat16{suffix}(x)) << 16);
 }}
 float{v} netcl_round_float16{suffix}(float{v} x) {{
-  half kept[{lanes}]; vstore_half{v}_rte(x, 0, kept); return vload_half{v}(0, kept);
+  ushort{v} kept; vstore_half{v}_rte(x, 0, (half*)&kept); return vload_half{v}(0, (half*)&kept);
 }}"""

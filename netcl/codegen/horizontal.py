@@ -81,13 +81,15 @@ def _take_apart(source: KernelSource) -> tuple[str, list[str], str]:
 
 def _top_level(preamble: str) -> list[str]:
     """A preamble's functions, declarations and preprocessor lines, each whole, so that equal ones are written once."""
-    pieces, lines, depth = [], [], 0
+    pieces: list[str] = []
+    lines: list[str] = []
+    depth = 0
     for line in preamble.splitlines():
         if not lines and not line.strip():
             continue
         lines.append(line)
-        directive = line.lstrip().startswith("#")
-        if directive:
+        directive = lines[0].lstrip().startswith("#")
+        if line.lstrip().startswith("#"):
             depth += line.lstrip().startswith("#if") - line.lstrip().startswith("#endif")
         else:
             depth += line.count("{") - line.count("}")

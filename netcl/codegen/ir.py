@@ -59,3 +59,7 @@ def contiguous_strides(shape: Shape) -> tuple[int, ...]:
         strides.append(step)
         step *= size
     return tuple(reversed(strides))
+
+
+def indent(lines: list[str], by: int = 1) -> list[str]:
+    return ["  " * by + line for line in lines]

@@ -15,7 +15,7 @@ from netcl.codegen import expressions as cl
 from netcl.codegen import index as ix
 from netcl.codegen.accesses import loads, overwritable
 from netcl.codegen.emitter import Emitter, Value
-from netcl.codegen.ir import KernelSource, Layout, Node, Shape
+from netcl.codegen.ir import KernelSource, Layout, Node, Shape, indent
 from netcl.codegen.targets import Target
 from netcl.codegen.views import Coordinates, operand_coordinates
 from netcl.core import dtypes
@@ -150,29 +150,14 @@ class Product:
         """The kernel around a body, in `items` groups of `group` work-items. `once`: whether its epilogue is done only
         once for each element, which lets it write where it has read."""
         emitter = self.emitter
-        stored = {node for node, _ in self.kernel.outputs}
-        parameters = []
-        for (kind, key), text in emitter.arguments.items():
-            if kind == "buffer":
-                constness = "" if key in stored else "const "
-                parameters.append(f"__global {constness}{key.dtype.storage}* {text}")  # type: ignore[attr-defined]
-            elif kind == "scalar":
-                parameters.append(f"const {key.dtype.compute} {text}")  # type: ignore[attr-defined]
-            elif kind == "offset":
-                parameters.append(f"const long {text}")
-            else:
-                parameters.append(f"__global int* {text}")
-        narrow = "".join(cl.narrow_float_helpers(lanes) for lanes in sorted(emitter.narrow_lanes))
-        functions = "\n".join([*(p for p in emitter.preambles if p), narrow.strip("\n"), *dict.fromkeys(helpers)])
-        lines = "\n".join(indent([*emitter.scopes[0].lines, *body]))
+        parameters, arguments = emitter.signature({node for node, _ in self.kernel.outputs})
         batch = f"{self.batch}x" if self.batch > 1 else ""
         name = f"matmul_{batch}{self.m}x{self.k}x{self.n}{variant}"
-        head = f"__kernel __attribute__((reqd_work_group_size({group}, 1, 1)))\nvoid {name}({', '.join(parameters)})"
-        touched = {key for kind, key in emitter.arguments if kind == "buffer"}
+        text = emitter.kernel_text(name, parameters, [*emitter.scopes[0].lines, *body], group, helpers)
+        touched = {key for kind, key in arguments if kind == "buffer"}
         return KernelSource(
-            name, f"{functions}\n{head} {{\n{lines}\n}}\n", (items * group,), (group,), list(emitter.arguments),
-            self.flops, sum(prod(node.shape) * node.dtype.itemsize for node in touched),  # type: ignore[attr-defined]
-            self._overwritable() if once else set(),
+            name, text, (items * group,), (group,), arguments, self.flops,
+            sum(prod(node.shape) * node.dtype.itemsize for node in touched), self._overwritable() if once else set(),
         )  # fmt: skip
 
     def _overwritable(self) -> set[tuple[Node, Node]]:
@@ -180,10 +165,6 @@ class Product:
         reads = loads(self.kernel.outputs, {self.kernel.node}, self.kernel.bindings)
         pairs = overwritable(self.kernel.outputs, reads)
         return {pair for pair in pairs if pair[0] not in (self.a.node, self.b.node)}
-
-
-def indent(lines: list[str], by: int = 1) -> list[str]:
-    return ["  " * by + line for line in lines]
 
 
 def share(units: int, items: int) -> list[str]:

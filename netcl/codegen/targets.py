@@ -21,7 +21,7 @@ class Target:
     architecture: str = ""  # cpu: avx512, avx2, neon
     device: str = ""
 
-    def lanes(self, size: int, itemsize: int) -> int:
+    def lanes(self, size: int) -> int:
         """Width of the vectors over a loop of `size` turns: 16 where that many are, else the next smaller power."""
         for lanes in (16, 8, 4, 2):
             if size >= lanes:

@@ -76,8 +76,9 @@ def cpu_shape(tile: CpuTile, rows: int, vectors: int) -> tuple[int, int]:
     is taken unless another one is 3 % better.
     """
     candidates = [(min(r, rows), min(v, vectors)) for r, v in tile.shapes]
-    if rows <= 4:
-        candidates += [(rows, min(v, vectors)) for v in (8, 6, 5, 4, 3, 2)]
+    registers = max(r * v + v for r, v in tile.shapes)
+    if rows <= 4:  # wide tiles instead of high ones
+        candidates += [(rows, v) for v in range(2, min(8, vectors) + 1) if rows * v + v <= registers]
 
     def cycles(shape: tuple[int, int]) -> float:
         r, v = shape
@@ -85,3 +86,8 @@ def cpu_shape(tile: CpuTile, rows: int, vectors: int) -> tuple[int, int]:
         return handicap * -(-rows // r) * -(-vectors // v) * (max(r * v / 2, (r + v) / 2, 4.0) + 0.5)
 
     return min(candidates, key=cycles)
+
+
+def lanes_within(columns: int, most: int) -> int:
+    """The widest vector that fits into so many columns."""
+    return min(most, 1 << (columns.bit_length() - 1))

@@ -125,7 +125,7 @@ class Device:
         """What the device can do, by probe; RuntimeError if it cannot run a kernel at all."""
         found = self._probed
         if isinstance(found, str):
-            raise RuntimeError(found)  # noqa: TRY004 (it is the stored message of a failure)
+            raise RuntimeError(found)  # the stored message of a failure
         return found
 
     @property
@@ -292,7 +292,9 @@ def choose_default(candidates: list[Device]) -> tuple[Device, str]:
         else:
             reason = "the best CPU runtime; there is no GPU"
         if broken:
-            reason += f" (not working: {', '.join(f'{other} {other.name} on {other.platform_name}' for other in broken)})"
+            reason += (
+                f" (not working: {', '.join(f'{other} {other.name} on {other.platform_name}' for other in broken)})"
+            )
         return candidate, reason
     if not candidates:
         raise RuntimeError(_INSTALL)
@@ -335,10 +337,14 @@ def find(spec: str, candidates: list[Device]) -> Device:
         return current_device()
     if kind in ("opencl", "cpu", "gpu", "accelerator"):
         if colon and not number.isdecimal():
-            raise ValueError(f"device {spec!r}: what follows the colon must be a number, as in 'cpu:0'\n{_listing(candidates)}")
+            raise ValueError(
+                f"device {spec!r}: what follows the colon must be a number, as in 'cpu:0'\n{_listing(candidates)}"
+            )
         alike = candidates if kind == "opencl" else [c for c in candidates if c.kind == kind]
         if not alike:
-            raise RuntimeError(f"device {spec!r}: this machine has no {kind} device. There are:\n{_listing(candidates)}")
+            raise RuntimeError(
+                f"device {spec!r}: this machine has no {kind} device. There are:\n{_listing(candidates)}"
+            )
         if not colon:
             return next((c for c in alike if c.error is None), alike[0])
         if int(number) >= len(alike):
@@ -352,7 +358,8 @@ def find(spec: str, candidates: list[Device]) -> Device:
     named = [c for c in candidates if kind and kind in f"{c.platform_name} {c.name}".lower()]
     if colon or not named:
         raise ValueError(
-            f"unknown device {spec!r}. Use 'cpu', 'gpu', 'cpu:<n>', 'opencl:<n>' or a part of a name:\n{_listing(candidates)}"
+            f"unknown device {spec!r}. Use 'cpu', 'gpu', 'cpu:<n>', 'opencl:<n>' or a part of a name:\n"
+            f"{_listing(candidates)}"
         )
     return named[0]
 

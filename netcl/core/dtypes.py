@@ -59,6 +59,10 @@ def by_name(name: str) -> DType:
     return _BY_NAME[name]
 
 
+def known(numpy_dtype: np.dtype) -> bool:
+    return numpy_dtype.newbyteorder("=") in _BY_NUMPY
+
+
 def from_numpy(numpy_dtype: np.dtype) -> DType:
     """The DType of a NumPy dtype; TypeError for one that netcl does not have."""
     found = _BY_NUMPY.get(np.dtype(numpy_dtype).newbyteorder("="))

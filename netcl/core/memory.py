@@ -86,7 +86,7 @@ class BufferPool:
             mem = free.pop() if free else self._create(nbytes, capacity)
             self.allocations += 1
             self.in_use = in_use = self.in_use + capacity
-            if in_use > self.peak:  # noqa: PLR1730 (max() is a call: 0.1 us)
+            if in_use > self.peak:  # max() is a call: 0.1 us
                 self.peak = in_use
             return Buffer(mem, nbytes, capacity, self.device, self)
 
@@ -120,8 +120,9 @@ class BufferPool:
 
     def _out_of_memory(self, nbytes: int, why: str) -> OutOfMemoryError:
         return OutOfMemoryError(
-            f"{self.device} ({self.device.name}) is out of memory: requested {nbytes} bytes ({readable(nbytes)}), {why}; "
-            f"in use {self.in_use} ({readable(self.in_use)}), reserved {self.reserved} ({readable(self.reserved)}), "
+            f"{self.device} ({self.device.name}) is out of memory: requested {nbytes} bytes ({readable(nbytes)}), "
+            f"{why}; in use {self.in_use} ({readable(self.in_use)}), "
+            f"reserved {self.reserved} ({readable(self.reserved)}), "
             f"device total {self.limit} ({readable(self.limit)}), largest piece {self.max_allocation} "
             f"({readable(self.max_allocation)})"
         )

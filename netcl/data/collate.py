@@ -43,8 +43,8 @@ def default_collate(batch: Sequence[Any]) -> Any:
         entries = [default_collate(entry) for entry in zip(*batch, strict=True)]
         return type(first)(*entries) if hasattr(first, "_fields") else entries
     raise TypeError(
-        f"default_collate: found {type(first)} in a batch; tensors, NumPy arrays, numbers, strings, mappings and sequences "
-        "can be put together, for other things pass collate_fn"
+        f"default_collate: found {type(first)} in a batch; tensors, NumPy arrays, numbers, strings, mappings and "
+        "sequences can be put together, for other things pass collate_fn"
     )
 
 

@@ -26,9 +26,9 @@ class DataLoader:
 
     def __init__(
         self, dataset: Any, batch_size: int | None = 1, shuffle: bool | None = None, sampler: Iterable | None = None,
-        batch_sampler: Iterable | None = None, num_workers: int = 0, collate_fn: Callable | None = None, pin_memory: bool = False,
-        drop_last: bool = False, timeout: float = 0, worker_init_fn: Callable | None = None, *,
-        generator: Generator | None = None, prefetch_factor: int | None = None, persistent_workers: bool = False,
+        batch_sampler: Iterable | None = None, num_workers: int = 0, collate_fn: Callable | None = None,
+        pin_memory: bool = False, drop_last: bool = False, timeout: float = 0, worker_init_fn: Callable | None = None,
+        *, generator: Generator | None = None, prefetch_factor: int | None = None, persistent_workers: bool = False,
     ) -> None:  # fmt: skip
         if num_workers < 0:
             raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")

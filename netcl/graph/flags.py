@@ -1,6 +1,6 @@
 """Checks that only the device can make: a kernel raises a flag, and the next read of a value raises the error.
 
-A device has one flag: (raised, site, value, position). Sites are numbered as checks are recorded; the texts of the
+A device has one flag: raised and site as 32-bit, value and position as 64-bit integers. Sites are numbered as checks are recorded; the texts of the
 last ones are kept, so that the error names the operation and the user's line.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from netcl.core import launch
 
 _KEPT_SITES = 4096
-_FLAG_BYTES = 16
+_FLAG_BYTES = 32
 
 
 class _Flags:
@@ -63,13 +63,15 @@ def mark_pending(device: Any) -> None:
 
 
 def raise_if_set(device: Any) -> None:
-    """IndexError for the first failed check since the last call. Reads 16 bytes if a plan with checks has run."""
+    """IndexError for the first failed check since the last call. Reads a few bytes if a plan with checks has run."""
     flags = _by_device.get(device)
     if flags is None or not flags.pending:
         return
     flags.pending = False
-    raised, site, value, position = launch.read(device, flags.buffer, 0, _FLAG_BYTES).view(np.int32)
+    found = launch.read(device, flags.buffer, 0, _FLAG_BYTES)
+    raised, site = found.view(np.int32)[:2]
     if raised:
+        value, position = found.view(np.int64)[1:3]
         launch.fill_zero(device, flags.buffer, _FLAG_BYTES)
         text = flags.sites.get(int(site), "an earlier operation")
         raise IndexError(f"{text}: index {value} at position {position} is out of range")

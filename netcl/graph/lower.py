@@ -189,6 +189,8 @@ def lower_one(graph: Graph, op: str, src: list[Node], arg: Any) -> Any:
             return graph.add(op, [src[0], graph.broadcast(src[1], src[0].shape), src[2]], arg)
         if op == "uniform":
             return graph.add(op, [src[0], *(graph.broadcast(s, src[0].shape) for s in src[1:])], arg)
+        if op == "add" and dtype is dtypes.bool_:  # true + true is true
+            op, primitive = "logical_or", TABLE["logical_or"]
         casts = operand_dtypes(primitive, src, dtype)
         src = [graph.broadcast(graph.cast(s, want), shape) for s, want in zip(src, casts, strict=True)]
         return graph.add(op, src, arg, (shape, dtype))

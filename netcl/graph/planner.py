@@ -49,6 +49,7 @@ class _Builder:
         nodes = lower(self.graph, trace.records, set(self.live), sources)
         results = {position: self._in_memory(nodes[position]) for position in self.live}
         wanted = {base for base, _, _ in results.values() if base.op != "input"}
+        self.free -= {self.slot_of[base] for base, _, _ in results.values() if base.op == "input"}  # results lie there
         needed = _reachable(wanted)
         kernels, anchors = schedule(needed, wanted)
         stored = self._stored(kernels, wanted, anchors)

@@ -101,6 +101,18 @@ def _same(name: str) -> Callable:
     return infer
 
 
+def _no_bool(name: str) -> Callable:
+    same = _same(name)
+
+    def infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
+        shape, dtype = same(operands, arg)
+        if dtype is dtypes.bool_:
+            raise RuntimeError(f"{name}: not defined for bool tensors; use the logical operations, or convert with .int()")
+        return shape, dtype
+
+    return infer
+
+
 def _floating(name: str) -> Callable:
     def infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
         dtype = result_dtype(operands)
@@ -173,14 +185,14 @@ _elementwise("add", "({0} + {1})", lambda g, y, a, b: (g, g), np.add)
 _elementwise("sub", "({0} - {1})", lambda g, y, a, b: (g, -g), np.subtract)
 _elementwise("mul", "({0} * {1})", lambda g, y, a, b: (g * b, g * a), np.multiply)
 _elementwise("div", "({0} / {1})", lambda g, y, a, b: (g / b, -g * y / b), np.divide, _floating)
-_elementwise("neg", "(-{0})", lambda g, y, x: (-g,), np.negative)
+_elementwise("neg", "(-{0})", lambda g, y, x: (-g,), np.negative, _no_bool)
 _elementwise("pow", "pow({0}, {1})",
              lambda g, y, a, b: (g * (b * a.pow(b - 1)).where(b != 0, 0), g * (y * a.log()).where((a != 0) | (b < 0), 0)),
-             np.power, integer="<lanes>({S})netcl_ipow({0}, {1})",
+             np.power, _no_bool, integer="<lanes>({S})netcl_ipow({0}, {1})",
              preamble="long netcl_ipow(long a, long b) { long r = b < 0 ? (a == 1 ? 1 : a == -1 ? (b & 1 ? -1 : 1) : 0) : 1;"
                       " for (; b > 0; b >>= 1) { if (b & 1) r *= a; a *= a; } return r; }")
-_elementwise("abs", "fabs({0})", lambda g, y, x: (g * x.sign(),), np.abs, integer="(({0} < ({T})(0)) ? -{0} : {0})")
-_elementwise("sign", "sign({0})", lambda g, y, x: (None,), np.sign,
+_elementwise("abs", "fabs({0})", lambda g, y, x: (g * x.sign(),), np.abs, _no_bool, integer="(({0} < ({T})(0)) ? -{0} : {0})")
+_elementwise("sign", "sign({0})", lambda g, y, x: (g.new_zeros(g.shape),), np.sign,
              integer="(({0} > ({T})(0)) ? ({T})(1) : (({0} < ({T})(0)) ? ({T})(-1) : ({T})(0)))")
 _elementwise("exp", "exp({0})", lambda g, y, x: (g * y,), np.exp, _floating, autocast="float32")
 _elementwise("expm1", "expm1({0})", lambda g, y, x: (g * (y + 1),), np.expm1, _floating, autocast="float32")
@@ -194,9 +206,9 @@ _elementwise("cos", "cos({0})", lambda g, y, x: (-g * x.sin(),), np.cos, _floati
 _elementwise("tanh", "tanh({0})", lambda g, y, x: (g * (1 - y * y),), np.tanh, _floating)
 _elementwise("sigmoid", "(({T})(1) / (({T})(1) + exp(-{0})))", lambda g, y, x: (g * y * (1 - y),), _logistic, _floating)
 _elementwise("erf", "erf({0})", lambda g, y, x: (g * (-(x * x)).exp() * TWO_OVER_ROOT_PI,), _erf, _floating)
-_elementwise("floor", "floor({0})", lambda g, y, x: (None,), np.floor, integer="{0}")
+_elementwise("floor", "floor({0})", lambda g, y, x: (g.new_zeros(g.shape),), np.floor, _no_bool, integer="{0}")
 _elementwise("relu", "<where>{0} < ({T})(0)<then>({T})(0)<else>{0}", lambda g, y, x: (g.where(y > 0, 0),),
-             lambda x: np.where(x < 0, np.zeros_like(x), x))
+             lambda x: np.where(x < 0, np.zeros_like(x), x), _no_bool)
 # A NaN operand wins, as in torch.maximum; at a tie each side gets half the gradient.
 _elementwise("maximum", "<where>({0} > {1}) | ({0} != {0})<then>{0}<else>{1}",
              lambda g, y, a, b: ((g / 2).where(a == b, g.where(a > b, 0)), (g / 2).where(a == b, g.where(a < b, 0))),
@@ -207,9 +219,13 @@ _elementwise("minimum", "<where>({0} < {1}) | ({0} != {0})<then>{0}<else>{1}",
 _elementwise("logical_and", "({0} & {1})", None, np.logical_and, _boolean)
 _elementwise("logical_or", "({0} | {1})", None, np.logical_or, _boolean)
 _elementwise("logical_xor", "({0} ^ {1})", None, np.logical_xor, _boolean)
+_elementwise("bitwise_and", "({0} & {1})", None, np.bitwise_and)
+_elementwise("bitwise_or", "({0} | {1})", None, np.bitwise_or)
+_elementwise("bitwise_xor", "({0} ^ {1})", None, np.bitwise_xor)
+_elementwise("bitwise_not", "(~{0})", None, np.invert)
 _elementwise("logical_not", "({0} ^ 1)", None, np.logical_not, _boolean)
 
-register(Primitive("where", "elementwise", _where_infer, gradient=lambda g, y, c, a, b: (None, g.where(c, 0), (g * 0).where(c, g)),
+register(Primitive("where", "elementwise", _where_infer, gradient=lambda g, y, c, a, b: (None, g.where(c, 0), g.where(c.logical_not(), 0)),
                    reference=np.where))
 for _name, _operator, _reference in (
     ("lt", "<", np.less), ("le", "<=", np.less_equal), ("gt", ">", np.greater), ("ge", ">=", np.greater_equal),

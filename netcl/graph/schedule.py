@@ -73,7 +73,7 @@ class Scheduler:
         for _ in range(8):
             self.kernels, self.home = [], {}
             for node in self.nodes:
-                if node in self.anchors and node not in self.totals and not is_source(node) and prod(node.shape):
+                if node in self.anchors and node not in self.totals and not is_source(node) and 0 not in node.shape:
                     self._place(node)
             repeated, unfit = self._repeated(), self._unfit_totals()
             if not repeated and not unfit:
@@ -96,8 +96,7 @@ class Scheduler:
                 cost, loads = self._cost(node, costs)
                 if (len(loads) > 1 or cost > 6) and node.dtype.itemsize * prod(node.shape) > 0:
                     found.add(node)
-        tops = {n for n in found if not any(n in self._below(m) for m in found if m is not n and users[m] >= users[n])}
-        return tops
+        return {n for n in found if not any(n in self._below(m) for m in found if m is not n and users[m] >= users[n])}
 
     def _below(self, node: Node) -> set[Node]:
         below: set[Node] = set()
@@ -195,7 +194,7 @@ class Scheduler:
             if not self._aligned(kernel, reads, level):
                 continue
             if inner and not kernel.inner:  # a map kernel becomes a row kernel: what it had is full now
-                kernel.levels = {placed: "full" for placed in kernel.levels}
+                kernel.levels = dict.fromkeys(kernel.levels, "full")
             kernel.inner = inner
             kernel.size += size
             kernel.placed[node] = result
@@ -359,7 +358,13 @@ class Scheduler:
             first = rows[0]
             same = first.shape == later.shape and first.inner == later.inner
             full = len(first.placed) + len(later.placed) > MAX_ANCHORS
-            if not same or full or later not in self.kernels or self._depends(first, later) or self._depends(later, first):
+            if (
+                not same
+                or full
+                or later not in self.kernels
+                or self._depends(first, later)
+                or self._depends(later, first)
+            ):
                 continue
             for name in ("placed", "sources", "levels"):
                 getattr(first, name).update(getattr(later, name))

@@ -33,7 +33,7 @@ class Value:
     buffer: Any = None
     strides: tuple[int, ...] | None = None  # None: contiguous
     offset = 0
-    number: tuple | None = None  # (op, number) of a scalar or literal: an operand in any trace, never an output
+    number: tuple[str, Any] | None = None  # (op, number) of a scalar or literal: an operand in any trace, never an output
     trace: Trace | None = None
     index = -1
 
@@ -44,8 +44,9 @@ class Value:
 
     @classmethod
     def realised(
-        cls, buffer: Any, shape: Shape, dtype: DType, device: Any, strides: tuple[int, ...] | None = None, offset: int = 0
-    ) -> Value:
+        cls, buffer: Any, shape: Shape, dtype: DType, device: Any, strides: tuple[int, ...] | None = None,
+        offset: int = 0,
+    ) -> Value:  # fmt: skip
         value = cls(shape, dtype, device)
         value.buffer = buffer
         value.strides = strides
@@ -79,7 +80,10 @@ class Trace:
     and a trace that has run is `closed`. A thread never waits for one trace's lock while it holds another's.
     """
 
-    __slots__ = ("closed", "owner", "aliases", "device", "__weakref__", "input_refs", "inputs", "lock", "records", "scalars", "values")
+    __slots__ = (
+        "__weakref__", "aliases", "closed", "device", "input_refs", "inputs", "lock", "owner", "records", "scalars",
+        "values",
+    )  # fmt: skip
 
     def __init__(self, device: Any):
         self.device = device
@@ -247,7 +251,7 @@ def record_scalar(number: Any, dtype: DType, device: Any) -> Value:
 
 def record_many(op: str, operands: Sequence[Value], arg: Any = None) -> tuple[Value, ...]:
     """Record a composite with several results."""
-    metas = TABLE[op].infer(operands, arg)
+    metas: Any = TABLE[op].infer(operands, arg)
     while True:
         trace = trace_for(operands[0].device)
         try:

@@ -128,5 +128,5 @@ def _refuse_pickle(path: Path) -> None:
     if head[:2] == b"PK" or (head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5):
         raise ValueError(
             f"load: {str(path)!r} is a pickle (what torch.save writes); netcl never reads those, because that can run "
-            "any code. Convert it where it was made: safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
+            "any code. Convert it where it was made: safetensors.torch.save_file(model.state_dict(), 'm.safetensors')"
         )

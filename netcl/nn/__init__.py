@@ -11,7 +11,7 @@ from netcl.nn.normalization import LayerNorm
 from netcl.nn.parameter import Parameter
 
 __all__ = [
-    "GELU", "CrossEntropyLoss", "Dropout", "Flatten", "Identity", "LayerNorm", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss",
-    "Module", "ModuleDict", "ModuleList", "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Tanh",
-    "functional", "init",
+    "GELU", "CrossEntropyLoss", "Dropout", "Flatten", "Identity", "LayerNorm", "LeakyReLU", "Linear", "LogSoftmax",
+    "MSELoss", "Module", "ModuleDict", "ModuleList", "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax",
+    "Tanh", "functional", "init",
 ]  # fmt: skip

@@ -41,7 +41,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if other._value.device is not input._value.device:
             check_devices("linear", *operands)
         if other._value.dtype is not input._value.dtype:
-            raise RuntimeError(f"linear: expected one dtype, got input {input.dtype} and parameters {other.dtype}; convert with .to()")
+            raise RuntimeError(
+                f"linear: expected one dtype, got input {input.dtype} and parameters {other.dtype}; convert with .to()"
+            )
     return apply_composite("linear", operands, None, _linear_gradient)
 
 
@@ -123,7 +125,9 @@ def _softmax(name: str, input: Tensor, dim: int | None, dtype: Any, rule: Any) -
     if dtype is not None:
         input = input.to(dtype)
     if input.dtype.category != 2:
-        raise RuntimeError(f"{name}: expected a floating-point tensor, got {input.dtype}; convert it with .float(), or pass dtype=")
+        raise RuntimeError(
+            f"{name}: expected a floating-point tensor, got {input.dtype}; convert it with .float(), or pass dtype="
+        )
     if dim is None:
         dim = 0 if input.ndim in (0, 1, 3) else 1
     axis = axis_of(name, dim, input.ndim)
@@ -169,10 +173,15 @@ primitives.composite("log_softmax", _same, _log_softmax_body, autocast="float32"
 def layer_norm(
     input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
-    """(x - mean) / sqrt(var + eps) * weight + bias over the last dimensions (Ba, Kiros, Hinton: Layer Normalization, 2016)."""
+    """(x - mean) / sqrt(var + eps) * weight + bias over the last dimensions.
+
+    Ba, Kiros, Hinton: Layer Normalization, 2016.
+    """
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape or tuple(input.shape[-len(shape) :]) != shape:
-        raise RuntimeError(f"layer_norm: normalized_shape {list(shape)} does not end the input's shape {list(input.shape)}")
+        raise RuntimeError(
+            f"layer_norm: normalized_shape {list(shape)} does not end the input's shape {list(input.shape)}"
+        )
     for name, parameter in (("weight", weight), ("bias", bias)):
         if parameter is not None and tuple(parameter.shape) != shape:
             raise RuntimeError(f"layer_norm: {name} has shape {list(parameter.shape)}, expected {list(shape)}")
@@ -248,6 +257,6 @@ def _dropout_gradient(g: Tensor, y: Any, x: Any, call: Tensor, seed: Tensor, p: 
 primitives.composite("dropout", _same, _dropout)
 
 __all__ = [
-    "cross_entropy", "dropout", "gelu", "layer_norm", "leaky_relu", "linear", "log_softmax", "mse_loss", "reduction", "relu",
-    "sigmoid", "silu", "softmax", "softmin", "softplus", "tanh",
+    "cross_entropy", "dropout", "gelu", "layer_norm", "leaky_relu", "linear", "log_softmax", "mse_loss", "reduction",
+    "relu", "sigmoid", "silu", "softmax", "softmin", "softplus", "tanh",
 ]  # fmt: skip

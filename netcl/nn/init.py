@@ -79,11 +79,12 @@ def eye_(tensor: Tensor) -> Tensor:
     return _fill(tensor, np.eye(*tensor.shape))
 
 
+_UNCHANGING = ("linear", "sigmoid", *(f"conv{kind}{rank}d" for kind in ("", "_transpose") for rank in (1, 2, 3)))
+
+
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor that keeps the variance through a nonlinearity."""
-    if nonlinearity in ("linear", "sigmoid") or nonlinearity.removeprefix("conv_transpose") in ("1d", "2d", "3d"):
-        return 1
-    if nonlinearity in ("conv1d", "conv2d", "conv3d"):
+    if nonlinearity in _UNCHANGING:
         return 1
     if nonlinearity == "tanh":
         return 5.0 / 3

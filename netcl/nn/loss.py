@@ -14,9 +14,9 @@ from netcl.autograd.tape import apply, apply_composite
 from netcl.core import dtypes
 from netcl.graph import flags, primitives
 from netcl.graph.value import record_scalar, user_line
+from netcl.nn.module import Module
 from netcl.ops.creation import iota
 from netcl.ops.elementwise import check_devices, literal
-from netcl.nn.module import Module
 from netcl.tensor import Tensor
 
 
@@ -25,7 +25,9 @@ def check_reduction(name: str, reduction: Any, extra: tuple[str, ...] = ()) -> s
     choices = ("mean", "sum", "none", *extra)
     reduction = "none" if reduction is None else reduction
     if reduction not in choices:
-        raise ValueError(f"{name}: {reduction!r} is not a valid reduction; choose one of {', '.join(map(repr, choices))}, or None")
+        raise ValueError(
+            f"{name}: {reduction!r} is not a valid reduction; choose one of {', '.join(map(repr, choices))}, or None"
+        )
     return reduction
 
 
@@ -62,7 +64,9 @@ def _mse_infer(operands: Any, reduction: str) -> tuple:
     shape = primitives.broadcast_shapes("mse_loss", [x.shape, y.shape])
     dtype = primitives.result_dtype(operands)
     if dtype.category != 2:
-        raise RuntimeError(f"mse_loss: expected floating-point tensors, got {x.dtype} and {y.dtype}; convert them with .float()")
+        raise RuntimeError(
+            f"mse_loss: expected floating-point tensors, got {x.dtype} and {y.dtype}; convert them with .float()"
+        )
     if reduction == "none":
         return shape, dtype
     return (), dtypes.accumulator(dtype)
@@ -124,13 +128,20 @@ def cross_entropy(
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"cross_entropy: label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")
     if input.dtype.category != 2:
-        raise RuntimeError(f"cross_entropy: expected floating-point logits, got {input.dtype}; convert them with .float()")
-    check_devices("cross_entropy", input, target)
+        raise RuntimeError(
+            f"cross_entropy: expected floating-point logits, got {input.dtype}; convert them with .float()"
+        )
+    check_devices("cross_entropy", input, target, *(() if weight is None else (weight,)))
     classes = _class_count(input, target)
     if weight is not None and tuple(weight.shape) != (classes,):
-        raise RuntimeError(f"cross_entropy: weight must have one entry for each of the {classes} classes, got shape {list(weight.shape)}")
+        raise RuntimeError(
+            f"cross_entropy: weight must have one entry for each of the {classes} classes, "
+            f"got shape {list(weight.shape)}"
+        )
     if target.dtype.category == 2:
         return _probability_cross_entropy(input, target, weight, reduction, float(label_smoothing))
+    if weight is not None and weight.requires_grad:
+        raise RuntimeError("cross_entropy: the class weight has no gradient; detach() it")
     if not prod(input.shape):
         return _empty_cross_entropy(input, target, reduction)
     device = input._value.device
@@ -157,7 +168,9 @@ def _class_count(input: Tensor, target: Tensor) -> int:
     classes = shape[0] if len(shape) == 1 else shape[1]
     if target.dtype.category == 2:
         if own != shape:
-            raise ValueError(f"cross_entropy: target probabilities have shape {list(own)}, logits {list(shape)}; they must be equal")
+            raise ValueError(
+                f"cross_entropy: target probabilities have shape {list(own)}, logits {list(shape)}; they must be equal"
+            )
         return classes
     if target.dtype not in (dtypes.int64, dtypes.int32, dtypes.uint8):
         raise RuntimeError(f"cross_entropy: expected class indices of dtype int64, got {target.dtype}")
@@ -172,7 +185,7 @@ def _class_count(input: Tensor, target: Tensor) -> int:
 def _empty_cross_entropy(input: Tensor, target: Tensor, reduction: str) -> Tensor:
     """Nothing to average: 0 / 0 for the mean and 0 for the sum, as in PyTorch."""
     if input.shape[0 if input.ndim == 1 else 1] == 0 and target.numel():
-        raise RuntimeError(f"cross_entropy: logits of shape {list(input.shape)} have no classes")
+        raise IndexError(f"cross_entropy: logits of shape {list(input.shape)} have no classes: no target is in range")
     total = input.sum().to(dtypes.accumulator(input.dtype))
     if reduction == "none":
         return (total * 0.0).expand(tuple(target.shape))
@@ -190,7 +203,7 @@ def _infer(operands: Any, arg: tuple) -> tuple:
 
 def _parts(x: Tensor, target: Tensor, weight: Tensor | None, arg: tuple, site: Tensor) -> tuple:
     """What value and gradient share: log-probabilities, the target's one-hot, row weights, and their divisor."""
-    reduction, ignore_index, smoothing = arg
+    _, ignore_index, _ = arg
     shape = x._value.shape
     axis = _class_axis(shape)
     wide = dtypes.accumulator(x.dtype)
@@ -250,8 +263,6 @@ def _cross_entropy(x: Any, target: Any, site: Any, *rest: Any) -> Any:
 def _cross_entropy_gradient(g: Tensor, loss: Any, x: Tensor, target: Tensor, site: Tensor, *rest: Any) -> tuple:
     """d x = (softmax(x) * sum(q) - q) * row scale, q the (smoothed, weighted) target distribution."""
     weight, arg = (rest[0] if len(rest) == 2 else None), rest[-1]
-    if weight is not None and weight.requires_grad:
-        raise RuntimeError("cross_entropy: the class weight has no gradient; detach() it")
     reduction, ignore_index, smoothing = arg
     log_p, hot, row_weight, kept, axis, wide = _parts(x, target, weight, arg, site)
     if reduction == "none":
@@ -280,7 +291,9 @@ def _cross_entropy_gradient(g: Tensor, loss: Any, x: Tensor, target: Tensor, sit
 primitives.composite("cross_entropy", _infer, _cross_entropy, autocast="float32")
 
 
-def _probability_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float) -> Tensor:
+def _probability_cross_entropy(
+    x: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float
+) -> Tensor:
     """-sum over classes of q log softmax(x); the mean divides by the number of rows."""
     from netcl.nn.functional import log_softmax
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from netcl.autograd.tape import apply
+import numpy as np
+
 from netcl.core import dtypes
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
 from netcl.graph.value import record_iota, record_literal, record_scalar
+from netcl.ops.elementwise import number_dtype, plain_number
 from netcl.ops.shape import sizes
 from netcl.tensor import Tensor, from_data
 
@@ -27,14 +29,32 @@ def tensor(data: Any, dtype: DType | None = None, device: Any = None, requires_g
 def full(size: Any, fill_value: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of one number. Takes no memory until something needs it there."""
     shape = sizes("full", (size,))
+    if any(length < 0 for length in shape):
+        raise RuntimeError(f"full: sizes must not be negative, got {list(shape)}")
+    if isinstance(fill_value, np.generic):
+        fill_value = plain_number(fill_value)
     if dtype is None:
-        dtype = dtypes.CATEGORY_DEFAULT[0 if isinstance(fill_value, bool) else 1 if isinstance(fill_value, int) else 2]
-    value = float(fill_value) if dtype.category == 2 else int(fill_value)
+        dtype = number_dtype(fill_value, dtypes.bool_)
+    value = _fill(fill_value, dtype)
     target = device if device is not None and hasattr(device, "pool") else find_device(device)
     result = Tensor._wrap(record_literal(value, dtype, target))
     if shape:
         result = result.reshape((1,) * len(shape)).expand(shape)
     return result.requires_grad_() if requires_grad else result
+
+
+def _fill(number: Any, dtype: DType) -> Any:
+    """A number as an element of dtype; RuntimeError where an integer dtype can't hold it."""
+    if not isinstance(dtype, DType):
+        raise TypeError(f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}")
+    if dtype.category == 2:
+        return float(number)
+    if dtype is dtypes.bool_:
+        return bool(number)
+    limits = np.iinfo(dtype.numpy)
+    if number != number or not limits.min <= number <= limits.max:
+        raise RuntimeError(f"full: {number} does not fit {dtype}, whose range is {limits.min} to {limits.max}")
+    return int(number)
 
 
 def zeros(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -78,11 +98,9 @@ def arange(
     if count < 0:
         raise RuntimeError(f"arange: end {end} cannot be reached from {start} in steps of {step}")
     target = find_device(device)
+    if floating or dtype.category == 2:  # in float64 on the host, as PyTorch counts
+        return tensor((start + np.arange(count) * float(step)).astype(dtype.numpy), None, target, requires_grad)
     places = iota((count,), 0, target)
-    if floating or dtype.category == 2:
-        exact = dtypes.float64 if dtype is dtypes.float64 else dtypes.float32
-        places = apply("cast", (places,), exact.name)
-        start, step = float(start), float(step)
     result = places * step + start if (start, step) != (0, 1) else places
     result = result.to(dtype)
     return result.requires_grad_() if requires_grad else result

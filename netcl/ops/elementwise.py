@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from netcl.autograd import tape
 from netcl.autograd.tape import apply
 from netcl.core import dtypes
@@ -19,19 +21,38 @@ def as_tensor_like(number: Any, other: Tensor, floating: bool = False) -> Tensor
     """A Python number as an operand: its dtype follows the tensor's unless it is of a higher category."""
     if isinstance(number, Tensor):
         return number
+    if isinstance(number, np.generic):
+        number = plain_number(number)
     dtype = number_dtype(number, other.dtype)
     if floating and dtype.category < 2:
         dtype = dtypes.float32
-    number = number if dtype.category != 2 else float(number)
+    if dtype.category == 2:
+        number = float(number)
+    elif not -128 <= number < 128:
+        number = wrapped(number, dtype)
     if tape.in_rule():  # a gradient rule's numbers are part of the formula
         return Tensor._wrap(record_literal(number, dtype, other._value.device))
     return Tensor._wrap(record_scalar(number, dtype, other._value.device))
 
 
+def plain_number(number: Any) -> Any:
+    """A NumPy scalar as a Python number."""
+    kind = number.dtype.kind
+    return bool(number) if kind == "b" else int(number) if kind in "iu" else float(number)
+
+
+def wrapped(number: int, dtype: DType) -> int:
+    """An integer as the dtype holds it: what lies outside wraps around, as in PyTorch."""
+    if not -(2**63) <= number < 2**64:
+        raise OverflowError(f"{number} is too big for {dtype}")
+    limits = np.iinfo(dtype.numpy)
+    return (number - int(limits.min)) % 2 ** (8 * dtype.itemsize) + int(limits.min)
+
+
 def number_dtype(number: Any, other: DType) -> DType:
     category = 0 if isinstance(number, bool) else 1 if isinstance(number, int) else 2
     if not isinstance(number, (bool, int, float)):
-        raise TypeError(f"expected a tensor or a number, got {type(number).__name__}")
+        raise TypeError(f"expected a tensor or a number, got {type(number).__name__}; nc.tensor(...) makes tensors of arrays and lists")
     if category <= other.category:
         return dtypes.float32 if other.category == 2 and other is not dtypes.float64 else other
     return dtypes.CATEGORY_DEFAULT[category]
@@ -43,6 +64,9 @@ def literal(number: Number, like: Tensor) -> Tensor:
 
 
 def check_devices(name: str, *tensors: Tensor) -> None:
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name}: expected tensors, got {type(tensor).__name__}; nc.tensor(...) makes them of arrays, lists and numbers")
     first = tensors[0]._value.device
     for tensor in tensors:
         if tensor._value.device is not first and first is not None:
@@ -84,6 +108,23 @@ def _binary(name: str, doc: str) -> Callable[[Any, Any], Tensor]:
     return function
 
 
+def _comparison(name: str, doc: str) -> Callable[[Any, Any], Tensor]:
+    compare = _binary(name, doc)
+
+    def function(input: Any, other: Any) -> Tensor:
+        if type(other) is int and isinstance(input, Tensor) and not -128 <= other < 128 and input.dtype.category < 2:
+            input = input.to(dtypes.int64)  # by value: the number need not fit the tensor's dtype
+            if not -(2**63) <= other < 2**63:
+                raise OverflowError(f"{name}: {other} is outside the range of int64")
+        elif type(other) is int and other < 0 and isinstance(input, Tensor) and input.dtype is dtypes.uint8:
+            input = input.to(dtypes.int64)
+        return compare(input, other)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
 def _unary(name: str, doc: str) -> Callable[[Tensor], Tensor]:
     def function(input: Tensor) -> Tensor:
         return apply(name, (input,))
@@ -97,15 +138,18 @@ mul = _binary("mul", "input * other, elementwise, broadcast.")
 div = _binary("div", "input / other, elementwise, broadcast; integers give float32.")
 maximum = _binary("maximum", "The larger of each pair; NaN wins.")
 minimum = _binary("minimum", "The smaller of each pair; NaN wins.")
-eq = _binary("eq", "input == other as a bool tensor.")
-ne = _binary("ne", "input != other as a bool tensor.")
-lt = _binary("lt", "input < other as a bool tensor.")
-le = _binary("le", "input <= other as a bool tensor.")
-gt = _binary("gt", "input > other as a bool tensor.")
-ge = _binary("ge", "input >= other as a bool tensor.")
+eq = _comparison("eq", "input == other as a bool tensor.")
+ne = _comparison("ne", "input != other as a bool tensor.")
+lt = _comparison("lt", "input < other as a bool tensor.")
+le = _comparison("le", "input <= other as a bool tensor.")
+gt = _comparison("gt", "input > other as a bool tensor.")
+ge = _comparison("ge", "input >= other as a bool tensor.")
 logical_and = _binary("logical_and", "Both are not zero.")
 logical_or = _binary("logical_or", "One is not zero.")
 logical_xor = _binary("logical_xor", "Exactly one is not zero.")
+_bitwise_and = _binary("bitwise_and", "")
+_bitwise_or = _binary("bitwise_or", "")
+_bitwise_xor = _binary("bitwise_xor", "")
 _add = _binary("add", "")
 _sub = _binary("sub", "")
 _pow = _binary("pow", "")
@@ -135,9 +179,10 @@ def add(input: Any, other: Any, alpha: Number = 1) -> Tensor:
 
 
 def sub(input: Any, other: Any, alpha: Number = 1) -> Tensor:
-    """input - alpha * other, elementwise, broadcast. RuntimeError for two bool tensors, as in PyTorch."""
-    if isinstance(input, Tensor) and isinstance(other, Tensor) and input.dtype is other.dtype is dtypes.bool_:
-        raise RuntimeError("sub: subtraction of two bool tensors is not supported; use logical_xor")
+    """input - alpha * other, elementwise, broadcast. RuntimeError for bool tensors, as in PyTorch."""
+    for operand in (input, other):
+        if isinstance(operand, Tensor) and operand.dtype is dtypes.bool_:
+            raise RuntimeError("sub: subtraction with a bool tensor is not supported; use logical_xor or logical_not")
     return _sub(input, other if alpha == 1 else other * alpha)
 
 
@@ -174,13 +219,14 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
         raise TypeError(f"where: condition must be a bool tensor, got {type(condition).__name__}")
     like = input if isinstance(input, Tensor) else other if isinstance(other, Tensor) else None
     if like is None:
-        category = 2 if isinstance(input, float) or isinstance(other, float) else 1
+        category = max(dtypes.CATEGORY_DEFAULT.index(number_dtype(x, dtypes.bool_)) for x in (input, other))
         dtype = dtypes.CATEGORY_DEFAULT[category]
         a, b = (Tensor._wrap(record_scalar(x, dtype, condition._value.device)) for x in (input, other))
     else:
         a, b = as_tensor_like(input, like), as_tensor_like(other, like)
     check_devices("where", condition, a, b)
-    return apply("where", (condition, a, b))
+    result = apply("where", (condition, a, b))
+    return result if a is input and b is other else _result_like(result, input, other)
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
@@ -188,15 +234,43 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         raise RuntimeError("clamp: at least one of min and max must be given")
     result = input
-    if min is not None:
-        low = as_tensor_like(min, input)
-        result = where(result < low, low, result)
-    if max is not None:
-        high = as_tensor_like(max, input)
-        result = where(result > high, high, result)
-    return result
+    for bound, beyond in ((min, lt), (max, gt)):
+        if bound is not None:
+            limit = as_tensor_like(bound, input)
+            result = where(beyond(result, limit), limit, result)
+    return result if isinstance(min, Tensor) or isinstance(max, Tensor) else _result_like(result, input, 0)
+
+
+def bitwise_and(input: Any, other: Any) -> Tensor:
+    """The bits that both have (`&`); for bools, both are true."""
+    return _bitwise_and(*_bits("bitwise_and", input, other))
+
+
+def bitwise_or(input: Any, other: Any) -> Tensor:
+    """The bits that one has (`|`); for bools, one is true."""
+    return _bitwise_or(*_bits("bitwise_or", input, other))
+
+
+def bitwise_xor(input: Any, other: Any) -> Tensor:
+    """The bits that exactly one has (`^`)."""
+    return _bitwise_xor(*_bits("bitwise_xor", input, other))
+
+
+def bitwise_not(input: Tensor) -> Tensor:
+    """The bits reversed (`~`); for bools, not."""
+    _bits("bitwise_not", input)
+    return apply("logical_not" if input.dtype is dtypes.bool_ else "bitwise_not", (input,))
+
+
+def _bits(name: str, *operands: Any) -> tuple:
+    for operand in operands:
+        if isinstance(operand, float) or (isinstance(operand, Tensor) and operand.dtype.category == 2):
+            raise NotImplementedError(f"{name}: expected integers or bools, got {getattr(operand, 'dtype', 'a float')}")
+    return operands
 
 
 def cast(input: Tensor, dtype: DType) -> Tensor:
     """The same values in another dtype."""
+    if not isinstance(dtype, DType):
+        raise TypeError(f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}")
     return input if input.dtype is dtype else apply("cast", (input,), dtype.name)

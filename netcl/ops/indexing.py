@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from netcl.autograd.tape import apply_composite
+import numpy as np
+
+from netcl.autograd.tape import apply, apply_composite
 from netcl.core import dtypes
-from netcl.graph.value import record
+from netcl.graph import flags
+from netcl.graph.value import record, record_scalar, user_line
+from netcl.ops.elementwise import check_devices
 from netcl.ops.shape import apply_view, axis_of, slice_axes
 from netcl.tensor import Tensor
 
@@ -15,7 +19,7 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     """input[index] with ints, slices, None and `...`: a view. IndexError out of range, naming dimension and size."""
     items = list(index) if isinstance(index, tuple) else [index]
     for item in items:
-        if isinstance(item, (Tensor, list)) or (hasattr(item, "dtype") and getattr(item, "ndim", 0)):
+        if isinstance(item, (Tensor, list)) or (hasattr(item, "dtype") and getattr(item, "ndim", 0) > 0):
             raise NotImplementedError("indexing with tensors and lists is not here yet; use gather or where")
     used = sum(item is not None and item is not Ellipsis for item in items)
     if used > input.ndim:
@@ -47,8 +51,10 @@ def _part(item: Any, size: int, dimension: int) -> tuple[int, int, int]:
         start, stop, step = item.indices(size)
         count = len(range(start, stop, step))
         return (start, start + count * step if step > 1 else start + count, step) if count else (0, 0, 1)
+    if isinstance(item, (bool, np.bool_)):
+        raise NotImplementedError("indexing with a bool is not here yet; use where")
     if not hasattr(item, "__index__"):
-        raise TypeError(f"indices must be integers, slices, ..., None, got {type(item).__name__}")
+        raise IndexError(f"indices must be integers, slices, ..., None, got {type(item).__name__}")
     place = item.__index__()
     if not -size <= place < size:
         raise IndexError(f"index {place} is out of bounds for dimension {dimension} with size {size}")
@@ -57,15 +63,23 @@ def _part(item: Any, size: int, dimension: int) -> tuple[int, int, int]:
 
 
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """out[i][j] = input[index[i][j]][j] for dim 0, and so on. RuntimeError for other dtypes than int64 and int32."""
+    """out[i][j] = input[index[i][j]][j] for dim 0, and so on. RuntimeError for other dtypes than int64 and int32;
+    IndexError, at the next read of a value, for an index out of range."""
+    check_devices("gather", input, index)
     axis = axis_of("gather", dim, input.ndim)
     if index.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError(f"gather: expected an int64 index, got {index.dtype}")
     if index.ndim != input.ndim:
         raise RuntimeError(f"gather: index has shape {list(index.shape)}, input {list(input.shape)}; the ranks must be equal")
+    if input.ndim and not input.shape[axis] and index.numel():
+        raise IndexError(f"gather: dimension {dim} of the input (shape {list(input.shape)}) is empty: no index is in range")
     for a, (size, limit) in enumerate(zip(index.shape, input.shape, strict=True)):
         if a != axis and size > limit:
             raise RuntimeError(f"gather: index shape {list(index.shape)} exceeds input shape {list(input.shape)} at dimension {a}")
+    device = input._value.device
+    size = input._value.shape[axis]
+    site = Tensor._wrap(record_scalar(flags.new_site(device, f"gather ({user_line()})"), dtypes.int32, device))
+    index = apply("check", (index, (index >= 0) & (index < size), site))
     return apply_composite("gather", (input, index), axis, _gather_gradient)
 
 

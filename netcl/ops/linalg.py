@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from netcl.autograd.tape import apply
+from netcl.core import dtypes
 from netcl.graph.primitives import broadcast_shapes
 from netcl.ops.elementwise import check_devices
 from netcl.tensor import Tensor
@@ -26,8 +27,10 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         raise RuntimeError(f"matmul: both operands need at least 1 dimension, got shapes {list(a.shape)} and {list(b.shape)}")
     if a.dtype is not b.dtype:
         raise RuntimeError(f"matmul: expected both operands in one dtype, got {a.dtype} and {b.dtype}; convert one with .to()")
-    rows = a.reshape(1, -1) if a.ndim == 1 else a
-    columns = b.reshape(-1, 1) if b.ndim == 1 else b
+    rows = a.unsqueeze(0) if a.ndim == 1 else a
+    columns = b.unsqueeze(1) if b.ndim == 1 else b
+    if a.dtype is dtypes.bool_:
+        raise RuntimeError("matmul: not defined for bool tensors; convert them with .int() or .float()")
     m, k = rows._value.shape[-2:]
     n = columns._value.shape[-1]
     if columns._value.shape[-2] != k:
@@ -37,7 +40,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         )
     left, right = rows._value.shape[:-2], columns._value.shape[:-2]
     if not right and left:  # one matrix for all batches: fold them into the rows
-        product = contract(rows.reshape(1, -1, k), columns.reshape(1, k, n)).reshape(*left, m, n)
+        product = contract(rows.reshape(1, prod(left) * m, k), columns.reshape(1, k, n)).reshape(*left, m, n)
         batch = left
     else:
         batch = broadcast_shapes("matmul", [left, right])
@@ -52,6 +55,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices, (m, k) @ (k, n)."""
+    check_devices("mm", input, mat2)
     if input.ndim != 2 or mat2.ndim != 2:
         raise RuntimeError(f"mm: expected two matrices, got shapes {list(input.shape)} and {list(mat2.shape)}")
     return matmul(input, mat2)
@@ -59,6 +63,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """Products of two batches of matrices, (b, m, k) @ (b, k, n)."""
+    check_devices("bmm", input, mat2)
     if input.ndim != 3 or mat2.ndim != 3 or input.shape[0] != mat2.shape[0]:
         raise RuntimeError(f"bmm: expected two equal batches of matrices, got shapes {list(input.shape)} and {list(mat2.shape)}")
     return matmul(input, mat2)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from netcl.autograd import tape
 from netcl.core import dtypes
 from netcl.core.device import Device
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
-from netcl.ops import elementwise, indexing, linalg, reduction, shape
+from netcl.graph.primitives import Primitive, register
+from netcl.ops import creation, elementwise, indexing, linalg, reduction, shape
 from netcl.tensor import Tensor, to_host, upload
 
 
@@ -21,14 +25,23 @@ def to(input: Tensor, *args: Any, dtype: DType | None = None, device: Any = None
             dtype, device = arg.dtype, arg.device
         elif isinstance(arg, (str, Device, int)) and not isinstance(arg, bool):
             device = arg
+        elif arg is not None:
+            raise TypeError(f"to: expected a dtype, a device or a tensor, got {arg!r}; dtypes are nc.float32 and so on")
     result = input
     if device is not None:
         target = find_device(device)
         if target is not input._value.device:
-            if input.requires_grad:
-                raise NotImplementedError("moving a tensor that requires a gradient between devices; detach() it first")
             result = Tensor._wrap(upload(to_host(input._value), target))
+            if input.requires_grad and tape.is_grad_enabled():
+                tape._connect("to_device", _to_device_gradient, (input,), None, (result,))
     return result if dtype is None else elementwise.cast(result, dtype)
+
+
+def _to_device_gradient(g: Tensor, y: Any, x: Any) -> tuple:
+    return (g.to(x.device),)
+
+
+register(Primitive("to_device", "transfer", lambda operands, arg: (operands[0].shape, operands[0].dtype)))  # done at once, by `to`
 
 
 def _where(input: Tensor, condition: Tensor, other: Any) -> Tensor:
@@ -39,8 +52,23 @@ def _reflected(function: Any) -> Any:
     return lambda self, other: function(other, self)
 
 
+def _unless_foreign(function: Any) -> Any:
+    """== and != with something that is no number or array: Python says that the two differ."""
+
+    def compare(self: Tensor, other: Any) -> Any:
+        known = isinstance(other, (Tensor, int, float, np.generic, np.ndarray, list, tuple))
+        return function(self, other) if known else NotImplemented
+
+    return compare
+
+
+def new_zeros(input: Tensor, *size: Any) -> Tensor:
+    """Zeros of another shape in input's dtype, on its device."""
+    return creation.zeros(*size, dtype=input.dtype, device=input.device)
+
+
 _METHODS: dict[str, Any] = {
-    "to": to, "where": _where,
+    "to": to, "where": _where, "new_zeros": new_zeros,
     "float": lambda x: elementwise.cast(x, dtypes.float32), "double": lambda x: elementwise.cast(x, dtypes.float64),
     "half": lambda x: elementwise.cast(x, dtypes.float16), "bfloat16": lambda x: elementwise.cast(x, dtypes.bfloat16),
     "int": lambda x: elementwise.cast(x, dtypes.int32), "long": lambda x: elementwise.cast(x, dtypes.int64),
@@ -49,16 +77,19 @@ _METHODS: dict[str, Any] = {
     "__rsub__": _reflected(elementwise.sub), "__mul__": elementwise.mul, "__rmul__": elementwise.mul,
     "__truediv__": elementwise.div, "__rtruediv__": _reflected(elementwise.div),
     "__pow__": elementwise.pow, "__rpow__": _reflected(elementwise.pow), "__neg__": elementwise.neg,
-    "__abs__": elementwise.abs, "__matmul__": linalg.matmul, "__eq__": elementwise.eq, "__ne__": elementwise.ne,
+    "__abs__": elementwise.abs, "__matmul__": linalg.matmul, "__eq__": _unless_foreign(elementwise.eq),
+    "__ne__": _unless_foreign(elementwise.ne),
     "__lt__": elementwise.lt, "__le__": elementwise.le, "__gt__": elementwise.gt, "__ge__": elementwise.ge,
-    "__and__": elementwise.logical_and, "__or__": elementwise.logical_or, "__xor__": elementwise.logical_xor,
-    "__invert__": elementwise.logical_not, "__getitem__": indexing.getitem,
+    "__and__": elementwise.bitwise_and, "__or__": elementwise.bitwise_or, "__xor__": elementwise.bitwise_xor,
+    "__rand__": _reflected(elementwise.bitwise_and), "__ror__": _reflected(elementwise.bitwise_or),
+    "__rxor__": _reflected(elementwise.bitwise_xor), "__invert__": elementwise.bitwise_not, "__getitem__": indexing.getitem,
     "T": property(lambda x: x.permute(tuple(range(x.ndim))[::-1])), "mT": property(shape.matrix_transpose),
 }  # fmt: skip
 
 _NAMES = {
     elementwise: "add sub mul div pow square abs neg sign exp expm1 log log1p sqrt rsqrt sin cos tanh sigmoid erf floor relu "
-                 "clamp maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor logical_not",
+                 "clamp maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor logical_not "
+                 "bitwise_and bitwise_or bitwise_xor bitwise_not",
     reduction: "sum mean amax amin var std logsumexp argmax argmin",
     linalg: "matmul mm bmm contract",
     shape: "reshape view permute transpose t squeeze unsqueeze flatten expand sum_to_shape slice_axes flip narrow "

@@ -52,6 +52,8 @@ def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, dtype: DType | N
 def _extremum(op: str, input: Tensor, dim: Dim, keepdim: bool) -> Tensor:
     axes = axes_of(op, dim, input.ndim)
     if any(input.shape[a] == 0 for a in axes):
+        if dim is None or dim == ():
+            raise RuntimeError(f"{op}: a tensor without elements (shape {list(input.shape)}) has no {op}; name a dim that is not of size 0")
         raise IndexError(f"{op}: a dimension of size 0 has no {op} (shape {list(input.shape)}, dim {dim})")
     return reduce(op, input, dim, keepdim)
 

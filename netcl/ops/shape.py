@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
 
@@ -14,14 +14,14 @@ from netcl.tensor import Tensor
 
 def apply_view(op: str, input: Tensor, arg: Any) -> Tensor:
     result = Tensor._wrap(make_view(op, input._value, arg))
-    if input.requires_grad and tape.is_grad_enabled():
+    if input._tracked and tape.is_grad_enabled():
         tape._connect(op, TABLE[op].gradient, (input,), arg, (result,))  # type: ignore[arg-type]
     return result
 
 
 def sizes(name: str, given: tuple) -> tuple[int, ...]:
     """Sizes given one by one or as one sequence."""
-    if len(given) == 1 and not isinstance(given[0], int):
+    if len(given) == 1 and not isinstance(given[0], int) and isinstance(given[0], Iterable):
         given = tuple(given[0])
     if not all(hasattr(size, "__index__") for size in given):
         raise TypeError(f"{name}: sizes must be integers, got {given}")
@@ -155,7 +155,10 @@ def slice_axes(input: Tensor, parts: Sequence[tuple[int, int, int]]) -> Tensor:
 
 def flip(input: Tensor, *dims: Any) -> Tensor:
     """The named dimensions in reverse."""
-    axes = {axis_of("flip", d, input.ndim) for d in sizes("flip", dims)}
+    named = [axis_of("flip", d, input.ndim) for d in sizes("flip", dims)]
+    axes = set(named)
+    if len(axes) != len(named):
+        raise RuntimeError(f"flip: dims {list(dims)} name a dimension twice")
     return slice_axes(input, [(s - 1, -1, -1) if a in axes else (0, s, 1) for a, s in enumerate(input.shape)])
 
 

@@ -33,8 +33,8 @@ class Adam(Optimizer):
     ) -> None:  # fmt: skip
         refuse(type(self).__name__, capturable=capturable, differentiable=differentiable)
         super().__init__(params, {
-            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": maximize,
-            "decoupled_weight_decay": decoupled_weight_decay,
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
+            "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay,
         })  # fmt: skip
 
     def _check(self, group: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from netcl.tensor import Tensor
 
 
 class Optimizer:
-    """The base of optimizers. `params`: an iterable of parameters, of (name, parameter) pairs, or of groups with options.
+    """The base of optimizers. `params`: parameters, (name, parameter) pairs, or groups with options of their own.
 
     TypeError for a single tensor, ValueError for none at all, for one that is no leaf, or for one in two groups.
     """
@@ -243,7 +243,7 @@ def record_update(
 
 
 def batches(parameters: Iterable[Tensor], at: Callable[[Tensor], Hashable]) -> Iterable[tuple[Any, list[Tensor]]]:
-    """Parameters with gradients, in groups that one operation can update: one device, one width, one `at(parameter)`."""
+    """Parameters with gradients, in groups that one operation can update: one device, width, and `at(parameter)`."""
     found: dict[tuple, list[Tensor]] = {}
     for parameter in parameters:
         if parameter.grad is not None:

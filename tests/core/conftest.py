@@ -15,7 +15,9 @@ from netcl.core.device import Device, devices
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(params=range(len(devices())), ids=lambda i: f"{devices()[i].kind}-{devices()[i].platform_name.split('(')[0]}")
+@pytest.fixture(
+    params=range(len(devices())), ids=lambda i: f"{devices()[i].kind}-{devices()[i].platform_name.split('(')[0]}"
+)
 def dev(request: pytest.FixtureRequest) -> Device:
     device: Device = devices()[request.param]
     if device.error is not None:
@@ -31,6 +33,8 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
         full = {**os.environ, "PYTHONPATH": str(ROOT), **env}
         if "OCL_ICD_VENDORS" not in env:  # set by netcl in this very process
             full.pop("OCL_ICD_VENDORS", None)
-        return subprocess.run([sys.executable, "-c", code], env=full, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(
+            [sys.executable, "-c", code], env=full, capture_output=True, text=True, timeout=120, check=False
+        )
 
     return run

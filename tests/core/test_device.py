@@ -171,7 +171,9 @@ def test_every_device_here_runs_a_kernel_and_knows_its_sizes(dev: Device) -> Non
     assert found.subgroups == (found.subgroup_size > 0)
 
 
-def test_a_probe_that_fails_is_an_error_of_the_device_and_no_crash(dev: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_that_fails_is_an_error_of_the_device_and_no_crash(
+    dev: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NETCL_CACHE", "0")
     monkeypatch.setattr(probe, "_BASE", "kernel void probe(global float *x) { syntax error }")
     again = Device(dev.index, dev.kind_index, dev.kind, dev.cl_device)

@@ -180,7 +180,9 @@ def test_an_unwritable_home_is_tolerated(tmp_path: Path) -> None:
     assert (out, process.returncode) == ("fine\n", 0), err
 
 
-def test_a_temporary_folder_that_others_can_write_to_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_folder_that_others_can_write_to_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     planted = tmp_path / f"netcl-{os.getuid()}"
     planted.mkdir()

@@ -52,7 +52,9 @@ def test_mse_written_out_is_the_same_kernel_as_mse_loss():
     assert kernels(lambda a, b: ((a - b) ** 2).mean()) == kernels(F.mse_loss) == 1
 
 
-@pytest.mark.parametrize("options", [{}, {"reduction": "sum"}, {"ignore_index": 3}, {"label_smoothing": 0.1}, {"weight": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"reduction": "sum"}, {"ignore_index": 3}, {"label_smoothing": 0.1}, {"weight": True}]
+)
 def test_cross_entropy_and_its_gradient_are_one_launch(device, options):
     options = dict(options)
     if options.pop("weight", None):

@@ -4,8 +4,8 @@ import csv
 from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import netcl as nc
@@ -13,17 +13,14 @@ import netcl.nn.functional as F
 from netcl import nn
 from netcl.data import DataLoader, TensorDataset, random_split
 
-plt.switch_backend("Agg")  # pictures go to files, no window is needed
-
-NUMBERS = ("carat", "depth", "table", "x", "y", "z")
-GRADES = ("cut", "color", "clarity")
+NUMBERS, GRADES = ("carat", "depth", "table", "x", "y", "z"), ("cut", "color", "clarity")
 
 
 def load_diamonds():
     """Features (53940, 26), standardised numbers and one-hot grades, and the logarithm of the price (53940, 1)."""
     package = find_spec("plotnine")  # the table comes with plotnine; finding it imports nothing
     if package is None:
-        raise ModuleNotFoundError("the diamonds are in the package plotnine: pip install 'netcl[examples]'")
+        raise ModuleNotFoundError("the diamonds come with the package plotnine")
     with open(Path(package.origin).parent / "data" / "diamonds.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     numbers = np.array([[float(row[name]) for name in NUMBERS] for row in rows])
@@ -31,8 +28,8 @@ def load_diamonds():
     for name in GRADES:
         levels = sorted({row[name] for row in rows})
         columns.append(np.array([[row[name] == level for level in levels] for row in rows]))
-    price = np.log(np.array([[float(row["price"])] for row in rows]))
-    return np.hstack(columns).astype(np.float32), price.astype(np.float32)
+    price = np.array([[float(row["price"])] for row in rows])
+    return np.hstack(columns).astype(np.float32), np.log(price).astype(np.float32)
 
 
 def make_model(features):
@@ -42,7 +39,6 @@ def make_model(features):
 
 def evaluate(model, loader):
     """Mean squared error and R2 over a loader."""
-    model.eval()
     with nc.no_grad():
         pairs = [(model(x).numpy(), y.numpy()) for x, y in loader]
     predicted, true = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
@@ -52,17 +48,15 @@ def evaluate(model, loader):
 
 def plot(history, path):
     """Learning curves: history has rows of training mse, held-out mse, R2."""
-    for column, label in ((0, "training"), (1, "held out")):
-        plt.semilogy(range(1, len(history) + 1), [row[column] for row in history], label=label)
-    plt.gca().set(xlabel="epoch", ylabel="mse of log(price)")
-    plt.legend()
-    plt.savefig(path, dpi=120)
-    plt.close()
+    axis = Figure(layout="constrained").subplots()
+    axis.semilogy(range(1, len(history) + 1), [row[:2] for row in history], label=["training", "held out"])
+    axis.set(xlabel="epoch", ylabel="mse of log(price)")
+    axis.legend()
+    axis.figure.savefig(path, dpi=120)
 
 
 def train_epoch(model, loader, optimizer, bar):
     """One pass over the training set; mean squared error."""
-    model.train()
     total = count = 0
     for x, y in loader:
         optimizer.zero_grad()
@@ -79,13 +73,12 @@ def train_epoch(model, loader, optimizer, bar):
 def main(epochs=10, batch_size=256, lr=3e-3, seed=0, device=None, out="runs/diamonds"):
     with nc.device(device) as chosen:
         nc.manual_seed(seed)
-        features, price = load_diamonds()
-        training, held_out = random_split(TensorDataset(nc.tensor(features), nc.tensor(price)), [0.9, 0.1])
+        data = TensorDataset(*map(nc.tensor, load_diamonds()))
+        training, held_out = random_split(data, [0.9, 0.1])
         train_loader, test_loader = DataLoader(training, batch_size, shuffle=True), DataLoader(held_out, 1024)
-        model = make_model(features.shape[1])
+        model = make_model(data.tensors[0].shape[1])
         optimizer = nc.optim.AdamW(model.parameters(), lr=lr)
-        where = f"on {chosen.name} ({chosen.platform_name})"
-        print(f"diamonds: {len(training)} for training, {len(held_out)} held out, {where}")
+        print(f"diamonds: {len(training)} for training, {len(held_out)} held out, on {chosen.name}")
         history = []
         with tqdm(total=epochs * len(training), unit=" samples", unit_scale=True, mininterval=0.5) as bar:
             for epoch in range(epochs):
@@ -98,8 +91,7 @@ def main(epochs=10, batch_size=256, lr=3e-3, seed=0, device=None, out="runs/diam
         checkpoint, picture = folder / "diamonds.safetensors", folder / "diamonds.png"
         nc.save(model.state_dict(), checkpoint)
         plot(history, picture)
-        print(f"held out: mse {mse:.4f}, R2 {r2:.4f} (of log price)")
-        print(f"checkpoint: {checkpoint}\nlearning curves: {picture}")
+        print(f"held out: mse {mse:.4f}, R2 {r2:.4f}\ncheckpoint: {checkpoint}\nlearning curves: {picture}")
         return {"mse": mse, "r2": r2, "checkpoint": str(checkpoint), "curves": str(picture)}
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from tqdm import tqdm
 
@@ -11,8 +11,6 @@ import netcl as nc
 import netcl.nn.functional as F
 from netcl import nn
 from netcl.data import DataLoader, TensorDataset, random_split
-
-plt.switch_backend("Agg")  # pictures go to files, no window is needed
 
 
 def load_images():
@@ -59,29 +57,25 @@ def train_epoch(model, loader, optimizer, bar):
 
 
 def plot(history, path):
-    """Learning curves: history has rows of train loss, train accuracy, held-out loss, held-out accuracy."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for axis, name, columns in zip(axes, ("loss", "accuracy"), ((0, 2), (1, 3)), strict=True):
-        for column, label in zip(columns, ("training", "held out"), strict=True):
-            axis.plot(range(1, len(history) + 1), [row[column] for row in history], label=label)
+    """Learning curves: history has rows of training loss, training accuracy, held-out loss, held-out accuracy."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    epochs = range(1, len(history) + 1)
+    for column, (axis, name) in enumerate(zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True)):
+        axis.plot(epochs, [(row[column], row[column + 2]) for row in history], label=["training", "held out"])
         axis.set(xlabel="epoch", ylabel=name)
         axis.legend()
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def main(epochs=20, batch_size=32, lr=4e-3, seed=0, device=None, out="runs/digits"):
     with nc.device(device) as chosen:
         nc.manual_seed(seed)
-        images, labels = load_images()
-        data = TensorDataset(nc.tensor(images), nc.tensor(labels))
+        data = TensorDataset(*map(nc.tensor, load_images()))
         training, held_out = random_split(data, [0.8, 0.2])
-        train_loader = DataLoader(training, batch_size, shuffle=True)
-        test_loader = DataLoader(held_out, 256)
+        train_loader, test_loader = DataLoader(training, batch_size, shuffle=True), DataLoader(held_out, 256)
         model = make_model()
         optimizer = nc.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.1)
-        where = f"on {chosen.name} ({chosen.platform_name})"
-        print(f"digits: {len(training)} for training, {len(held_out)} held out, {where}")
+        print(f"digits: {len(training)} for training, {len(held_out)} held out, on {chosen.name}")
         history = []
         with tqdm(total=epochs * len(training), unit=" samples", unit_scale=True, mininterval=0.5) as bar:
             for epoch in range(epochs):

@@ -20,7 +20,8 @@ from netcl.ops import methods as _methods
 from netcl.ops.creation import arange, full, ones, ones_like, tensor, zeros, zeros_like
 from netcl.ops.elementwise import (
     abs, add, clamp, cos, div, eq, erf, exp, expm1, floor, ge, gt, le, log, log1p, logical_and, logical_not, logical_or,
-    logical_xor, lt, maximum, minimum, mul, ne, neg, pow, relu, rsqrt, sigmoid, sign, sin, sqrt, square, sub, tanh, where,
+    logical_xor, lt, maximum, minimum, mul, ne, neg, pow, relu, rsqrt, sigmoid, sign, sin, sqrt, square, sub, tanh,
+    where,
 )  # fmt: skip
 from netcl.ops.indexing import gather
 from netcl.ops.linalg import bmm, matmul, mm

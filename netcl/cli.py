@@ -102,7 +102,8 @@ def devices() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from netcl.core.device import default_device, default_reason, devices as find
+    from netcl.core.device import default_device, default_reason
+    from netcl.core.device import devices as find
 
     console = Console()
     found = find()

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netcl.core import debug, launch
-from netcl.core.device import device as find_device, devices
+from netcl.core.device import device as find_device
+from netcl.core.device import devices
 from netcl.core.errors import readable
 from netcl.graph.value import flush_thread
 

@@ -20,7 +20,6 @@ from netcl.core.dtypes import DType
 from netcl.graph import flags
 from netcl.graph.value import Value
 
-
 _new = object.__new__
 
 
@@ -171,7 +170,8 @@ class Tensor:
         """Ask for gradients of this tensor; RuntimeError for dtypes that have none."""
         if requires_grad and self._value.dtype.category != 2:
             raise RuntimeError(
-                f"only floating-point tensors can require gradients, this one is {self.dtype}; convert it with .float() first"
+                f"only floating-point tensors can require gradients, this one is {self.dtype}; "
+                "convert it with .float() first"
             )
         if not requires_grad and self._node is not None:
             raise RuntimeError("only leaf tensors can have requires_grad turned off; use .detach() for a result")
@@ -180,7 +180,9 @@ class Tensor:
 
     # ---- gradients ----
 
-    def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+    def backward(
+        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
+    ) -> None:
         """Add the gradients of this tensor to the `.grad` of the leaves it was computed from.
 
         `gradient` (this tensor's shape) is what to start from; a scalar needs none. RuntimeError without a graph, or
@@ -205,7 +207,9 @@ class Tensor:
         RuntimeError for a tensor that requires none. The handle's `remove()` takes the hook out again.
         """
         if not self._tracked:
-            raise RuntimeError("register_hook: the tensor does not require a gradient, so the hook would never be called")
+            raise RuntimeError(
+                "register_hook: the tensor does not require a gradient, so the hook would never be called"
+            )
         if self._node is None:
             self._hooks = hooks = {} if self._hooks is None else self._hooks
         else:
@@ -241,7 +245,9 @@ class Tensor:
     def item(self) -> Any:
         """The only element as a Python number. Runs what is pending, and waits."""
         if self.numel() != 1:
-            raise RuntimeError(f"a tensor with {self.numel()} elements cannot be converted to a scalar; index or reduce it first")
+            raise RuntimeError(
+                f"a tensor with {self.numel()} elements cannot be converted to a scalar; index or reduce it first"
+            )
         return to_host(self._value).reshape(()).item()
 
     def tolist(self) -> Any:
@@ -256,7 +262,10 @@ class Tensor:
 
     def _only(self) -> Any:
         if self.numel() != 1:
-            raise ValueError(f"a tensor with {self.numel()} elements cannot be converted to a Python number; index or reduce it first")
+            raise ValueError(
+                f"a tensor with {self.numel()} elements cannot be converted to a Python number; "
+                "index or reduce it first"
+            )
         return self.item()
 
     def __float__(self) -> float:
@@ -321,7 +330,9 @@ def from_data(data: Any, dtype: DType | None, device: Any) -> Value:
 def host_array(data: Any, dtype: DType | None) -> np.ndarray:
     """Host data as a C-contiguous array of the dtype that PyTorch would choose."""
     if dtype is not None and not isinstance(dtype, DType):
-        raise TypeError(f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}; a shape goes to nc.zeros() or nc.full()")
+        raise TypeError(
+            f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}; a shape goes to nc.zeros() or nc.full()"
+        )
     first = data
     while isinstance(first, (list, tuple)) and first:
         first = first[0]
@@ -354,7 +365,9 @@ def _check_range(array: np.ndarray, dtype: DType) -> None:
     limits = np.iinfo(dtype.numpy)
     fits = (array >= limits.min) & (array <= limits.max)
     if not fits.all():
-        raise RuntimeError(f"can't make a tensor of {array[~fits].flat[0]} as {dtype}: the range is {limits.min} to {limits.max}")
+        raise RuntimeError(
+            f"can't make a tensor of {array[~fits].flat[0]} as {dtype}: the range is {limits.min} to {limits.max}"
+        )
 
 
 def _unwrapped(data: Any) -> Any:

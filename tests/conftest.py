@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import platformdirs
@@ -97,6 +98,21 @@ def target(request: pytest.FixtureRequest) -> Iterator[str]:
 
     with target_override(request.param):
         yield request.param
+
+
+@pytest.fixture(params=["lazy", "eager"])
+def mode(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Operations recorded and fused, and each run at once."""
+    import netcl as nc
+
+    with nc.eager(request.param == "eager"):
+        yield request.param
+
+
+@pytest.fixture(scope="session")
+def torch() -> ModuleType:
+    """PyTorch to compare with; the test is skipped where it is not installed."""
+    return pytest.importorskip("torch")
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,12 @@ from netcl.tensor import Tensor
 
 
 def gradcheck(
-    fn: Callable[..., Any], inputs: Any, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True
+    fn: Callable[..., Any],
+    inputs: Any,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
 ) -> bool:
     """Whether the gradients of fn(*inputs) agree with central differences (torch.autograd.gradcheck).
 
@@ -47,15 +52,16 @@ def gradcheck(
                 at = [int(i) for i in np.unravel_index(column, given[n].shape)] if given[n].shape else []
                 of = [int(i) for i in np.unravel_index(row, output.shape)] if output.shape else []
                 raise RuntimeError(
-                    f"gradcheck: the gradient of output {number} at {of} in input {n} at {at} is {analytic[row, column]!s}, "
+                    f"gradcheck: the gradient of output {number} at {of} in input {n} at {at} is "
+                    f"{analytic[row, column]!s}, "
                     f"differences give {numeric[row, column]!s} ({int(wrong.sum())} of {wrong.size} places differ)"
                 )
     return True
 
 
 def gradgradcheck(
-    fn: Callable[..., Any], inputs: Any, grad_outputs: Any = None, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
-    raise_exception: bool = True,
+    fn: Callable[..., Any], inputs: Any, grad_outputs: Any = None, eps: float = 1e-6, atol: float = 1e-5,
+    rtol: float = 1e-3, raise_exception: bool = True,
 ) -> bool:  # fmt: skip
     """gradcheck of fn's gradients: second derivatives against differences of the first.
 
@@ -66,7 +72,8 @@ def gradgradcheck(
     if grad_outputs is None:
         draws = np.random.default_rng(0)
         starts = tuple(
-            Tensor(draws.uniform(0.5, 1.5, tuple(y.shape)), device=y.device, requires_grad=True) for y in _tuple(fn(*given))
+            Tensor(draws.uniform(0.5, 1.5, tuple(y.shape)), device=y.device, requires_grad=True)
+            for y in _tuple(fn(*given))
         )
     else:
         starts = _tuple(grad_outputs)

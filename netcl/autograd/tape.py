@@ -16,7 +16,7 @@ from typing import Any
 
 from netcl.core.dtypes import DType
 from netcl.graph.primitives import TABLE, Primitive, composite
-from netcl.graph.value import Value, record, record_many
+from netcl.graph.value import record, record_many
 
 _numbers = itertools.count()
 _META = ("shape", "dtype", "device")
@@ -320,8 +320,9 @@ def _node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Ite
             continue
         if tensor._version != version:
             raise RuntimeError(
-                f"{node.op}: one of the tensors needed for its gradient, of shape {list(value.shape)}, was changed in place "
-                f"after the operation (version {tensor._version}, expected {version}); clone it before changing it"
+                f"{node.op}: one of the tensors needed for its gradient, of shape {list(value.shape)}, was "
+                f"changed in place after the operation (version {tensor._version}, expected {version}); "
+                "clone it before changing it"
             )
         operands.append(value if recorded else tensor if create_graph else Tensor._wrap(value))
     results = [Meta(*r) if type(r) is tuple else r for r in node.result]
@@ -376,7 +377,11 @@ def _recorded_rule(node: Node, gradients: list, results: list, operands: list) -
             pattern.append(None)
     needed = tuple([edge is not None for edge in node.edges])
     metas = tuple([(o.shape, o.dtype) for o, want in zip(operands, needed, strict=True) if want])
-    made = iter(record_many("gradient", values, (node.op, _Rule(node.rule), node.arg, len(gradients), needed, tuple(pattern), metas)))
+    made = iter(
+        record_many(
+            "gradient", values, (node.op, _Rule(node.rule), node.arg, len(gradients), needed, tuple(pattern), metas)
+        )
+    )
     return [Tensor._wrap(next(made)) if want else None for want in needed]
 
 
@@ -429,16 +434,24 @@ def grad(
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    given = [grad_outputs] * len(outputs) if grad_outputs is None or isinstance(grad_outputs, Tensor) else list(grad_outputs)
+    given = (
+        [grad_outputs] * len(outputs)
+        if grad_outputs is None or isinstance(grad_outputs, Tensor)
+        else list(grad_outputs)
+    )
     roots = [(t, start_gradient(t, g)) for t, g in zip(outputs, given, strict=True)]
     for t in inputs:
         if not t.requires_grad:
-            raise RuntimeError("grad: one of the inputs does not require a gradient; set requires_grad=True on it before use")
+            raise RuntimeError(
+                "grad: one of the inputs does not require a gradient; set requires_grad=True on it before use"
+            )
     keep = create_graph if retain_graph is None else retain_graph
     found = backward(roots, keep, create_graph, inputs)
     result = tuple(found.get(id(t)) for t in inputs)
     if not allow_unused and any(g is None for g in result):
-        raise RuntimeError("grad: one of the inputs was not used to compute the outputs; pass allow_unused=True for None")
+        raise RuntimeError(
+            "grad: one of the inputs was not used to compute the outputs; pass allow_unused=True for None"
+        )
     return result
 
 
@@ -459,11 +472,17 @@ def start_gradient(tensor: Any, gradient: Any) -> Any:
 
         return full(tensor.shape, 1.0, dtype=tensor.dtype, device=tensor.device)
     if not isinstance(gradient, Tensor):
-        raise TypeError(f"backward: gradient must be a Tensor or None, got {type(gradient).__name__}; wrap it in nc.tensor(...)")
+        raise TypeError(
+            f"backward: gradient must be a Tensor or None, got {type(gradient).__name__}; wrap it in nc.tensor(...)"
+        )
     if gradient._value.device is not tensor._value.device:
-        raise RuntimeError(f"backward: gradient is on {gradient.device}, the tensor on {tensor.device}; move it with .to(device)")
+        raise RuntimeError(
+            f"backward: gradient is on {gradient.device}, the tensor on {tensor.device}; move it with .to(device)"
+        )
     if gradient.shape != tensor.shape:
-        raise RuntimeError(f"backward: gradient has shape {list(gradient.shape)}, the tensor {list(tensor.shape)}; they must match")
+        raise RuntimeError(
+            f"backward: gradient has shape {list(gradient.shape)}, the tensor {list(tensor.shape)}; they must match"
+        )
     return gradient if gradient.dtype is tensor.dtype else gradient.to(tensor.dtype)
 
 
@@ -525,4 +544,15 @@ class Tape:
 
 from netcl.tensor import Tensor  # noqa: E402  (the two know each other)
 
-__all__ = ["Node", "Primitive", "Tape", "TapeNode", "apply", "apply_composite", "backward", "enable_grad", "grad", "no_grad"]
+__all__ = [
+    "Node",
+    "Primitive",
+    "Tape",
+    "TapeNode",
+    "apply",
+    "apply_composite",
+    "backward",
+    "enable_grad",
+    "grad",
+    "no_grad",
+]

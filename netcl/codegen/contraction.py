@@ -11,8 +11,8 @@ Which kernel computes which product:
 from __future__ import annotations
 
 from netcl.codegen import contraction_cpu, contraction_dot, contraction_gpu
-from netcl.codegen.ir import KernelSource
-from netcl.codegen.product import MatmulKernel, Product, ceil_div, indent
+from netcl.codegen.ir import KernelSource, indent
+from netcl.codegen.product import MatmulKernel, Product, ceil_div
 from netcl.codegen.targets import Target
 
 __all__ = ["MatmulKernel", "generate"]

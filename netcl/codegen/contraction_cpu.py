@@ -1,9 +1,9 @@
 """Matrix products on CPUs: tiles of sums in registers, over panels of B.
 
 Derivation. A core multiplies and adds two vectors per cycle and loads two. A tile of R rows by V vectors of columns
-takes, for each k, R*V multiply-adds and R + V loads (an element of A is loaded and spread over a vector at once), so the
-loads hide behind the arithmetic where R*V >= R + V, and the sums stay in registers where R*V + V + 1 <= 32 (AVX-512):
-6x4. Per tile 2*R*V*L flops for each k stand against (R + V*L) elements read, from caches: A is read in place, R rows at
+takes, for each k, R*V multiply-adds and R + V loads (an element of A is loaded and spread over a vector at once), so
+the loads hide behind the arithmetic where R*V >= R + V, and the sums stay in registers where R*V + V + 1 <= 32
+(AVX-512): 6x4. Per tile 2*R*V*L flops for each k stand against (R + V*L) elements read, from caches: A is read in place, R rows at
 a time, and the V*L columns of B are copied ("packed") into a private panel once for all rows, where they are contiguous
 and in the second-level cache. From memory come A once per panel, N/(V*L) times in all, and B and the result once:
 with 64 columns of float32 that is 32 flops for each byte of A.
@@ -20,9 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netcl.codegen import tiles
-from netcl.codegen.ir import KernelSource
-from netcl.codegen.product import Product, ceil_div, indent, named, share, work_items
-from netcl.core import dtypes
+from netcl.codegen.ir import KernelSource, indent
+from netcl.codegen.product import Product, ceil_div, named, share, work_items
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class Plan:
     split_rows: int  # units of work along M
     split_columns: int  # and along N
     items: int
+    blocked: bool  # k goes in several panels
 
 
 def plan(p: Product) -> Plan:
@@ -49,8 +49,7 @@ def plan(p: Product) -> Plan:
     panels, row_tiles = ceil_div(all_vectors, vectors), ceil_div(p.m, rows)
     left = all_vectors - (panels - 1) * vectors
     worth = (vectors - left) * 10 > all_vectors  # a second tile is more to compile: only to save a tenth of the work
-    _, k_stride, n_stride = p.b.strides
-    contiguous = n_stride == 1 and p.b.node.dtype.storage == p.accumulator.storage
+    contiguous = p.b.strides[2] == 1 and p.b.node.dtype.storage == p.accumulator.storage
     pack = not contiguous or p.n < lanes or (p.m > table.pack_rows and p.k > table.pack_depth)
     down_columns = abs(p.a.strides[1]) < abs(p.a.strides[2])
     depth = table.column_depth if down_columns else table.depth
@@ -64,74 +63,63 @@ def plan(p: Product) -> Plan:
     units = p.batch * split_columns * split_rows
     return Plan(
         lanes, rows, vectors, left if panels > 1 and worth else vectors, pack, depth, max(1, table.block_rows // rows),
-        split_rows, split_columns, min(units, want) if p.batch > 1 else units,
+        split_rows, split_columns, min(units, want) if p.batch > 1 else units, p.k > depth,
     )  # fmt: skip
 
 
 def generate(p: Product) -> KernelSource:
+    """A work-item's units: a range of rows (in tiles) by a range of columns (in panels) of one matrix."""
     c = plan(p)
-    blocked = p.k > c.depth
-    width, kind, index = c.vectors * c.lanes, p.vector(1), p.index
-    panels, row_tiles = ceil_div(ceil_div(p.n, c.lanes), c.vectors), ceil_div(p.m, c.rows)
-    helpers: list[str] = []
-    start_a, start_b = p.start(p.a), p.start(p.b)
-    body = []
+    index, kind, width = p.index, p.vector(1), c.vectors * c.lanes
+    row_tiles, panels = ceil_div(p.m, c.rows), ceil_div(ceil_div(p.n, c.lanes), c.vectors)
+    multiply, helpers = _multiply(p, c, panels)
+    finish = _finish(p, c)
+    fill: list[str] = []
     if c.pack:
-        helpers, pack = packing(p, c)
-        body.append(f"{kind} panel[{c.depth * width}] __attribute__((aligned(64)));")
-    waiting = min(c.block, ceil_div(row_tiles, c.split_rows)) if blocked else 1
-    body.append(f"{kind} sums[{waiting * c.rows * width}] __attribute__((aligned(64)));")
-
-    widths = sorted({c.vectors, c.last_vectors}, reverse=True)
-    calls = []
-    b = "panel" if c.pack else f"B + k0*{p.b.strides[1]}" if blocked else "B"
-    for vectors in widths:
-        text, name = tile(p, c, vectors, blocked)
-        helpers.append(text)
-        at = f"A + m0*{p.a.strides[1]}" + (f" + k0*{p.a.strides[2]}" if blocked else "")
-        rest = ", kn, k0" if blocked else ""
-        calls.append(f"{name}({at}, {b}, {'' if c.pack else 'n, '}sums{f' + (t - s)*{c.rows * width}' if blocked else ''}{rest});")
-    multiply = [f"const {index} m0 = {_at_most(f't*{c.rows}', p.m - c.rows, row_tiles * c.rows > p.m)};"]
-    if len(calls) == 1:
-        multiply.append(calls[0])
-    else:
-        multiply += [f"if (panel_number < {panels - 1}) {calls[0]}", f"else {calls[1]}"]
-
-    finish = _finish(p, c, blocked)
-    fill = []
-    if c.pack:
-        fill = [f"{pack}(B{f' + k0*{p.b.strides[1]}' if blocked else ''}, panel, n, {'kn' if blocked else p.k}{', width' if len(widths) > 1 else ''});"]
-    if blocked:
-        inner = [
-            f"for (int s = t0; s < t1; s += {c.block}) {{",
-            f"  const int s1 = min(s + {c.block}, t1);",
+        pack_helpers, pack = packing(p, c)
+        helpers = [*pack_helpers, *helpers]
+        rows = f"B + k0*{p.b.strides[1]}, panel, n, kn" if c.blocked else f"B, panel, n, {p.k}"
+        fill = [f"{pack}({rows}{'' if c.last_vectors == c.vectors else ', width'});"]
+    m0 = f"const {index} m0 = {_at_most(f'tile*{c.rows}', p.m - c.rows, p.m % c.rows != 0)};"
+    if c.blocked:
+        sums = min(c.block, ceil_div(row_tiles, c.split_rows))
+        loops = [
+            f"for (int block = tile_begin; block < tile_end; block += {c.block}) {{",
+            f"  const int block_end = min(block + {c.block}, tile_end);",
             f"  for ({index} k0 = 0; k0 < {p.k}; k0 += {c.depth}) {{",
             f"    const int kn = min({c.depth}, (int)({p.k} - k0));",
             *indent(fill, 2),
-            "    for (int t = s; t < s1; ++t) {",
-            *indent(multiply, 3),
+            "    for (int tile = block; tile < block_end; ++tile) {",
+            *indent([m0, *multiply], 3),
             "    }",
             "  }",
-            "  for (int t = s; t < s1; ++t) {",
-            *indent([multiply[0], *finish], 2),
+            "  for (int tile = block; tile < block_end; ++tile) {",
+            *indent([m0, *finish], 2),
             "  }",
             "}",
         ]
     else:
-        inner = [*fill, "for (int t = t0; t < t1; ++t) {", *indent([*multiply, *finish]), "}"]
-    narrow = [f"const int width = panel_number < {panels - 1} ? {width} : {c.last_vectors * c.lanes};"] if len(widths) > 1 else []
-    units = p.batch * c.split_columns * c.split_rows
-    body += [
-        *share(units, c.items),
-        f"  const {index} z = u / {c.split_columns * c.split_rows};",
+        sums = 1
+        tiles_loop = "for (int tile = tile_begin; tile < tile_end; ++tile) {"
+        loops = [*fill, tiles_loop, *indent([m0, *multiply, *finish]), "}"]
+    if c.last_vectors != c.vectors:
+        loops.insert(0, f"const int width = panel_number < {panels - 1} ? {width} : {c.last_vectors * c.lanes};")
+    parts = c.split_columns * c.split_rows
+    body = [
+        *([f"{kind} panel[{c.depth * width}] __attribute__((aligned(64)));"] if c.pack else []),
+        f"{kind} sums[{sums * c.rows * width}] __attribute__((aligned(64)));",
+        *share(p.batch * parts, c.items),
+        f"  const {index} z = u / {parts};",
         f"  const int column = u % {c.split_columns}, row = u / {c.split_columns} % {c.split_rows};",
-        f"  const int t0 = row * {row_tiles} / {c.split_rows}, t1 = (row + 1) * {row_tiles} / {c.split_rows};",
-        f"  {p.pointer(p.a)} A = {start_a} + z*{p.a.strides[0]};",
-        f"  {p.pointer(p.b)} B = {start_b} + z*{p.b.strides[0]};",
-        f"  for (int panel_number = column * {panels} / {c.split_columns};"
-        f" panel_number < (column + 1) * {panels} / {c.split_columns}; ++panel_number) {{",
+        f"  const int tile_begin = row * {row_tiles} / {c.split_rows};",
+        f"  const int tile_end = (row + 1) * {row_tiles} / {c.split_rows};",
+        f"  const int panel_end = (column + 1) * {panels} / {c.split_columns};",
+        f"  {p.pointer(p.a)} A = {p.start(p.a)} + z*{p.a.strides[0]};",
+        f"  {p.pointer(p.b)} B = {p.start(p.b)} + z*{p.b.strides[0]};",
+        f"  const int panel_begin = column * {panels} / {c.split_columns};",
+        "  for (int panel_number = panel_begin; panel_number < panel_end; ++panel_number) {",
         f"    const {index} n = panel_number * ({index}){width};",
-        *indent([*narrow, *inner], 2),
+        *indent(loops, 2),
         "  }",
         "}",
     ]
@@ -142,27 +130,45 @@ def _at_most(text: str, limit: int, needed: bool) -> str:
     return f"min({text}, {limit})" if needed else text
 
 
-def _finish(p: Product, c: Plan, blocked: bool) -> list[str]:
+def _sums(c: Plan) -> str:
+    """Where the sums of a tile are, of those that wait."""
+    return f"sums + (tile - block)*{c.rows * c.vectors * c.lanes}" if c.blocked else "sums"
+
+
+def _multiply(p: Product, c: Plan, panels: int) -> tuple[list[str], list[str]]:
+    """The call that computes a tile's sums, or one of two where the last panel is narrower; and the helpers."""
+    a, b = f"A + m0*{p.a.strides[1]}", "panel" if c.pack else "B"
+    if c.blocked:
+        a += f" + k0*{p.a.strides[2]}"
+        b = b if c.pack else f"B + k0*{p.b.strides[1]}"
+    arguments = [a, b, *([] if c.pack else ["n"]), _sums(c), *(["kn", "k0"] if c.blocked else [])]
+    calls, helpers = [], []
+    for vectors in dict.fromkeys((c.vectors, c.last_vectors)):
+        text, name = tile(p, c, vectors)
+        helpers.append(text)
+        calls.append(f"{name}({', '.join(arguments)});")
+    if len(calls) == 2:
+        calls = [f"if (panel_number < {panels - 1}) {calls[0]}", f"else {calls[1]}"]
+    return calls, helpers
+
+
+def _finish(p: Product, c: Plan) -> list[str]:
     """The epilogue over a tile's rows and vectors, from its sums. Rows that the tile before has had are left out;
     the last vector of a row may do columns again."""
     width, index = c.vectors * c.lanes, p.index
     lanes = tiles.lanes_within(p.n, c.lanes)
-    ragged = p.n % lanes != 0
-    at = "j" if p.n >= c.lanes else "v"  # where in the row of sums column v is
-    sums = f"sums + ({'(t - s)*' + str(c.rows) + ' + ' if blocked else ''}r)*{width} + {at}"
-    accumulated = f"*({sums})" if lanes == 1 else f"vload{lanes}(0, {sums})"
-    columns = f"{width}" if p.n % width == 0 else f"min({width}, (int)({p.n} - n))"
+    at = f"{_sums(c)} + r*{width} + {'j' if p.n >= c.lanes else 'v'}"
     return [
-        f"for (int r = {f't*{c.rows} - m0' if p.m % c.rows else '0'}; r < {c.rows}; ++r)",
-        f"  for (int j = 0; j < {columns}; j += {lanes}) {{",
-        f"    const {index} m = m0 + r, v = {_at_most('n + j', p.n - lanes, ragged)};",
-        f"    const {p.vector(lanes)} sum = {accumulated};",
+        f"for (int r = {f'tile*{c.rows} - m0' if p.m % c.rows else '0'}; r < {c.rows}; ++r)",
+        f"  for (int j = 0; j < {width if p.n % width == 0 else f'min({width}, (int)({p.n} - n))'}; j += {lanes}) {{",
+        f"    const {index} m = m0 + r, v = {_at_most('n + j', p.n - lanes, p.n % lanes != 0)};",
+        f"    const {p.vector(lanes)} sum = {f'*({at})' if lanes == 1 else f'vload{lanes}(0, {at})'};",
         *indent(p.epilogue("sum", lanes), 2),
         "  }",
     ]
 
 
-def tile(p: Product, c: Plan, vectors: int, blocked: bool) -> tuple[str, str]:
+def tile(p: Product, c: Plan, vectors: int) -> tuple[str, str]:
     """The innermost loop: R*V multiply-adds for each k, all sums in registers. With blocks of k, sums go on from the
     block before unless it is the first."""
     rows, lanes, width = range(c.rows), c.lanes, c.vectors * c.lanes
@@ -177,17 +183,19 @@ def tile(p: Product, c: Plan, vectors: int, blocked: bool) -> tuple[str, str]:
         lines.append(f"const {index} {', '.join(f'c{v} = {column}' for v, column in enumerate(columns))};")
         loads = [p.load(p.b, "B", f"k*{p.b.strides[1]} + c{v}", lanes) for v in range(vectors)]
         parameters = f"{p.pointer(p.b)} restrict B, const {index} n, {p.vector(1)}* restrict sums"
-    if blocked:
+    if c.blocked:
         parameters += f", const int kn, const {index} k0"
         lines.append("if (k0) {")
         for r in rows:
-            lines.append("  " + " ".join(f"s{r}_{v} = vload{lanes}(0, sums + {r * width + v * lanes});" for v in range(vectors)))
+            before = [f"s{r}_{v} = vload{lanes}(0, sums + {r * width + v * lanes});" for v in range(vectors)]
+            lines.append("  " + " ".join(before))
         lines.append("}")
-    lines.append(f"for ({index} k = 0; k < {'kn' if blocked else p.k}; ++k) {{")
+    lines.append(f"for ({index} k = 0; k < {'kn' if c.blocked else p.k}; ++k) {{")
     lines.append(f"  const {kind} {', '.join(f'b{v} = {load}' for v, load in enumerate(loads))};")
     for r in rows:
         element = p.load(p.a, "A", f"{r * p.a.strides[1]} + k*{p.a.strides[2]}")
-        lines.append(f"  {{ const {p.vector(1)} a = {element}; " + " ".join(f"s{r}_{v} += a * b{v};" for v in range(vectors)) + " }")
+        added = " ".join(f"s{r}_{v} += a * b{v};" for v in range(vectors))
+        lines.append(f"  {{ const {p.vector(1)} a = {element}; {added} }}")
     lines.append("}")
     for r in rows:
         lines.append(" ".join(f"vstore{lanes}(s{r}_{v}, 0, sums + {r * width + v * lanes});" for v in range(vectors)))
@@ -240,7 +248,8 @@ def _transposing(p: Product, lanes: int, n_stride: int, width: str) -> tuple[lis
     helpers, interleave = [], []
     for name, first in (("low", 0), ("high", half)):
         picked = ", ".join(f"a.s{i:x}, b.s{i:x}" for i in range(first, first + half))
-        text, name = named(f"interleave_{name}", f"{kind} NAME({kind} a, {kind} b) {{\n  return ({kind})({picked});\n}}")
+        text = f"{kind} NAME({kind} a, {kind} b) {{\n  return ({kind})({picked});\n}}"
+        text, name = named(f"interleave_{name}", text)
         helpers.append(text)
         interleave.append(name)
     lines = [f"for (int from = 0; from < kn; from += {lanes}) {{", f"  const int k = min(from, kn - {lanes});"]

@@ -9,13 +9,13 @@ each, which K/L multiply-adds outweigh from K = 128 on. One row by matrix is 2 f
 from __future__ import annotations
 
 from netcl.codegen import tiles
-from netcl.codegen.ir import KernelSource
-from netcl.codegen.product import Product, ceil_div, indent, named, share, work_items
+from netcl.codegen.ir import KernelSource, indent
+from netcl.codegen.product import Product, ceil_div, named, share, work_items
 
 
 def suits(p: Product) -> bool:
     """Both contiguous along k, and so few rows or columns that transposing B into panels would not pay."""
-    (_, m_stride, a_stride), (_, b_stride, n_stride) = p.a.strides, p.b.strides
+    a_stride, (_, b_stride, n_stride) = p.a.strides[2], p.b.strides
     if a_stride != 1 or b_stride != 1 or (n_stride == 1 and p.n > 1) or p.k < 32:
         return False
     return min(p.m, p.n) <= 16 or (p.m <= 32 and p.k >= 128)
@@ -48,6 +48,7 @@ def generate(p: Product) -> KernelSource:
     helpers, dot = _dot(p, r, s, columns, lanes)
     a = f"{p.start(p.a)} + z*{p.a.strides[0]} + m0*{p.a.strides[1]}"
     b = f"{p.start(p.b)} + z*{p.b.strides[0]}"
+    vector = f"vload{wide}(0, sums + r*{columns} + j)" if wide > 1 else f"sums[r*{columns} + j]"
     body = [
         f"{p.vector(1)} sums[{r * columns}] __attribute__((aligned(64)));",
         *share(units, items),
@@ -64,7 +65,7 @@ def generate(p: Product) -> KernelSource:
         f"    for (int i = 0; i < {columns}; i += {wide}) {{",
         f"      const int j = min(i, {columns - wide});",
         f"      const {index} m = m0 + r, v = n0 + j;",
-        f"      const {p.vector(wide)} sum = {f'vload{wide}(0, sums + r*{columns} + j)' if wide > 1 else f'sums[r*{columns} + j]'};",
+        f"      const {p.vector(wide)} sum = {vector};",
         *indent(p.epilogue("sum", wide), 3),
         "    }",
         "}",

@@ -15,7 +15,9 @@ class Node:
 
     __slots__ = ("arg", "dtype", "number", "op", "primitive", "shape", "src")
 
-    def __init__(self, op: str, primitive: Any, src: tuple[Node, ...], arg: Any, shape: Shape, dtype: DType, number: int):
+    def __init__(
+        self, op: str, primitive: Any, src: tuple[Node, ...], arg: Any, shape: Shape, dtype: DType, number: int
+    ):
         self.op = op
         self.primitive = primitive
         self.src = src

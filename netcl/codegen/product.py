@@ -15,7 +15,7 @@ from netcl.codegen import expressions as cl
 from netcl.codegen import index as ix
 from netcl.codegen.accesses import loads, overwritable
 from netcl.codegen.emitter import Emitter, Value
-from netcl.codegen.ir import KernelSource, Layout, Node, Shape, indent
+from netcl.codegen.ir import KernelSource, Layout, Node, Shape
 from netcl.codegen.targets import Target
 from netcl.codegen.views import Coordinates, operand_coordinates
 from netcl.core import dtypes
@@ -79,7 +79,7 @@ def named(name: str, text: str) -> tuple[str, str]:
 
 class Product:
     """Writes kernels for one product. Kernels have the loop variables z, m and v (of type `index`) in scope where the
-    epilogue is."""
+    epilogue is. Names of a letter or two and a number belong to the emitter, in the kernel itself."""
 
     def __init__(self, kernel: MatmulKernel, target: Target):
         self.kernel = kernel

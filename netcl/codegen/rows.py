@@ -15,6 +15,7 @@ from netcl.codegen.targets import Target
 from netcl.codegen.totals import Partial, partials_in, partials_out, scratch_words
 from netcl.codegen.views import Coordinates
 
+
 @dataclass
 class Reduction:
     """One reduction of a kernel: `source` is where its operand is read, `result` where its value is known."""
@@ -341,7 +342,13 @@ class Rows:
         if self.totals and self.groups > 1:
             parameters.append("volatile __global uint* scratch")
             arguments.append(("scratch", scratch_words(self._partials(), self.groups)))
-        lines = [f"const {self.index_type} group = get_group_id(0);", *self._head(), *emitter.scopes[0].lines, *body, *final]
+        lines = [
+            f"const {self.index_type} group = get_group_id(0);",
+            *self._head(),
+            *emitter.scopes[0].lines,
+            *body,
+            *final,
+        ]
         name = self._name()
         size = self.target.group_size if self.gpu else 1
         source = emitter.kernel_text(name, parameters, lines, size)

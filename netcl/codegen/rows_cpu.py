@@ -102,7 +102,10 @@ class CpuRows(Rows):
             lines = [f"const {kind} share = ({size} + {groups - 1}) / {groups};"]
         else:
             lines = [f"const {kind} share = (({size} + {groups - 1}) / {groups} + {step - 1}) / {step} * {step};"]
-        return [*lines, f"const {kind} {name}_begin = min({size}, group * share), {name}_end = min({size}, {name}_begin + share);"]
+        return [
+            *lines,
+            f"const {kind} {name}_begin = min({size}, group * share), {name}_end = min({size}, {name}_begin + share);",
+        ]
 
     def _row_vectors(self, totals: list[str], begin: str, end: str, size: int | None) -> list[str]:
         """All rows whose vectorised coordinate lies in [begin, end): row values have lanes here."""

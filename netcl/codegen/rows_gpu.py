@@ -1,5 +1,5 @@
-"""Rows on the gpu target: a work-group for each row, its lanes along the inner dimensions, reductions by a tree in local
-memory; or, where nothing contiguous is reduced, a work-item for each row, neighbours side by side in memory."""
+"""Rows on the gpu target: a work-group for each row, its lanes along the inner dimensions, reductions by a tree in
+local memory; or, where nothing contiguous is reduced, a work-item for each row, neighbours side by side in memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ class GpuRows(Rows):
 
     def _head(self) -> list[str]:
         size = self.target.group_size
-        return ["const int lane = get_local_id(0);", *(f"__local {t} local_{t}[{size}];" for t in sorted(self.local_types))]
+        return [
+            "const int lane = get_local_id(0);",
+            *(f"__local {t} local_{t}[{size}];" for t in sorted(self.local_types)),
+        ]
 
     def _whole(self, reduction: Reduction, name: str, size: int) -> list[str]:
         return [*self._lane_loop([reduction], [name], "v", size, []), *self._group_fold(reduction, name)]
@@ -36,8 +39,9 @@ class GpuRows(Rows):
         stores: list[tuple[Node, Coordinates]],
     ) -> list[str]:  # fmt: skip
         body = self._body(reductions, names, 1, stores)
-        return [f"for ({self.index_type} {variable} = lane; {variable} < {size}; {variable} += {self.target.group_size}) {{",
-                *indent(body), "}"]  # fmt: skip
+        start = f"{self.index_type} {variable} = lane"
+        loop = f"for ({start}; {variable} < {size}; {variable} += {self.target.group_size}) {{"
+        return [loop, *indent(body), "}"]
 
     def _group_fold(self, reduction: Reduction, name: str) -> list[str]:
         """All lanes' values into one that all lanes know: a tree in local memory."""

@@ -43,8 +43,8 @@ class GpuTile:
 
 
 # Measured on Zen 5 (2 cores, 512-bit), Intel's runtime and PoCL: 6x4 is best from 512 on, by 3 % over 8x3 and 7 % over
-# 10x2; 7x4 and 8x4 spill (half the speed). The others follow from the sizes of the register files: 16 of 256 or 128 bits, and
-# 32 of 128 bits.
+# 10x2; 7x4 and 8x4 spill (half the speed). The others follow from the sizes of the register files, unmeasured: 16 of
+# 256 or 128 bits, and 32 of 128 bits.
 CPU: dict[Key, CpuTile] = {
     ("", "avx512", ""): CpuTile(64, ((6, 4), (8, 3), (8, 2), (12, 2), (10, 2), (5, 4), (12, 1), (8, 1), (4, 4))),
     ("", "avx2", ""): CpuTile(32, ((6, 2), (4, 3), (5, 2), (4, 2), (12, 1), (10, 1), (8, 1))),

@@ -42,7 +42,9 @@ def partials_out(partials: list[Partial], groups: int) -> list[str]:
     for partial in partials:
         if partial.words == 2:
             at = f"scratch + {word} + group * 2"
-            lines.append(f"{{ const uint2 w = as_uint2({partial.name}); atomic_xchg({at}, w.x); atomic_xchg({at} + 1, w.y); }}")
+            lines.append(
+                f"{{ const uint2 w = as_uint2({partial.name}); atomic_xchg({at}, w.x); atomic_xchg({at} + 1, w.y); }}"
+            )
         else:
             lines.append(f"atomic_xchg(scratch + {word} + group, as_uint(({partial.carrier}){partial.name}));")
         word += groups * partial.words

@@ -1,7 +1,7 @@
 """Checks that only the device can make: a kernel raises a flag, and the next read of a value raises the error.
 
-A device has one flag: raised and site as 32-bit, value and position as 64-bit integers. Sites are numbered as checks are recorded; the texts of the
-last ones are kept, so that the error names the operation and the user's line.
+A device has one flag: raised and site as 32-bit, value and position as 64-bit integers. Sites are numbered as checks
+are recorded; the texts of the last ones are kept, so that the error names the operation and the user's line.
 """
 
 from __future__ import annotations

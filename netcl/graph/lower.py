@@ -137,7 +137,9 @@ def _expand(graph: Graph, source: Node, shape: Shape) -> Node | None:
 
 
 def _slice(graph: Graph, source: Node, arg: tuple) -> Node | None:
-    if all(step == 1 and start == 0 and stop == size for (start, stop, step), size in zip(arg, source.shape, strict=True)):
+    if all(
+        step == 1 and start == 0 and stop == size for (start, stop, step), size in zip(arg, source.shape, strict=True)
+    ):
         return source
     return None
 

@@ -37,7 +37,7 @@ class Plan:
 
     steps: list[Step]
     slots: int
-    results: list[tuple[int, int, tuple[int, ...] | None, int]]
+    results: list[tuple[int, int, tuple[int, ...] | None, int, tuple | None]]  # last: its record as an input
     scalar_packers: list[Callable[[Any], bytes]]
     moved: list[int]  # inputs whose offset is a kernel argument: packed behind the scalars
     kernels: list[KernelSource]
@@ -67,7 +67,7 @@ def execute(trace: Trace) -> None:
         return
     free = _free_inputs(trace)
     device = trace.device
-    key = (device, device.target, tuple(trace.records), tuple([position for position, _ in held]), free)
+    key = (device, device.target, tuple(trace.records), tuple([position for position, _ in held]), tuple(trace.sharing), free)
     with _lock:
         plan = _plans.get(key)
         if plan is not None:
@@ -129,7 +129,7 @@ def _run(plan: Plan, trace: Trace, held: dict[int, Value]) -> None:
         flags.mark_pending(device)
     replay(device, plan.steps, slots, scalars)
     count = len(inputs)
-    for position, slot, strides, offset in plan.results:
+    for position, slot, strides, offset, record in plan.results:
         value = held[position]
         value.buffer = slots[slot]
         if strides is not None:
@@ -138,6 +138,7 @@ def _run(plan: Plan, trace: Trace, held: dict[int, Value]) -> None:
             offset += inputs[slot].offset
         if offset:
             value.offset = offset
+        value.input_record = record
         value.trace = None
     trace.records.clear()
     trace.inputs.clear()

@@ -45,7 +45,11 @@ class _Builder:
     def build(self) -> Plan:
         trace = self.trace
         sources = self._sources()
-        packers = [struct.Struct(_FORMATS[dtypes.by_name(arg[0]).compute]).pack for op, arg, _ in trace.records if op == "scalar"]
+        packers = [
+            struct.Struct(_FORMATS[dtypes.by_name(arg[0]).compute]).pack
+            for op, arg, _ in trace.records
+            if op == "scalar"
+        ]
         nodes = lower(self.graph, trace.records, set(self.live), sources)
         results = {position: self._in_memory(nodes[position]) for position in self.live}
         wanted = {base for base, _, _ in results.values() if base.op != "input"}
@@ -59,14 +63,18 @@ class _Builder:
         else:
             kernels_of = [[n] for n in range(len(kernels))]
         steps = self._steps(launches, kernels_of, kernels, stored, wanted)
-        places = [
-            (position, self.slot_of[base], None if strides == contiguous_strides(nodes[position].shape) else strides, offset)
-            for position, (base, strides, offset) in results.items()
-        ]
+        places = [self._place(position, nodes[position], *result) for position, result in results.items()]
         checks = any(kind == "flags" for source in launches for kind, _ in source.arguments)
         plan = Plan(steps, self.slots, places, packers, self.moved, launches, checks)
         self._describe(plan, kernels)
         return plan
+
+    def _place(self, position: int, node: Node, base: Node, strides: tuple[int, ...], offset: int) -> tuple:
+        """Where a live value will lie, and its record as an input of later traces (unknown if its offset may move)."""
+        kept = None if strides == contiguous_strides(node.shape) else strides
+        known = base.op != "input" and not offset
+        record = ("input", (node.dtype.name, node.shape, kept, False), ()) if known else None
+        return position, self.slot_of[base], kept, offset, record
 
     def _sources(self) -> dict[int, Node]:
         """Graph nodes for the trace's inputs and scalars. Equal contiguous inputs are one node."""
@@ -74,7 +82,7 @@ class _Builder:
         inputs = scalars = 0
         for position, (op, arg, _) in enumerate(self.trace.records):
             if op == "input":
-                dtype_name, shape, strides, moved, alias = arg
+                (dtype_name, shape, strides, moved), alias = arg, self.trace.sharing[inputs]
                 strides = contiguous_strides(shape) if strides is None else strides
                 identity = inputs if moved else -1
                 node = self.graph.add("input", (), (dtype_name, shape, strides, moved, alias, identity))
@@ -134,7 +142,9 @@ class _Builder:
         own = set(kernel.placed)
         bindings = {node: self._layout(node) for node in stored if node not in own}
         bindings.update({node: self._layout(node) for node in self.input_number})
-        outputs = [(node, at) for node, at in kernel.placed.items() if node in stored and kernel.levels[node] != "before"]
+        outputs = [
+            (node, at) for node, at in kernel.placed.items() if node in stored and kernel.levels[node] != "before"
+        ]
         if kernel.kind == "matmul":
             return contraction.generate(contraction.MatmulKernel.of(kernel, outputs, bindings), self.target)
         reductions = [
@@ -143,7 +153,9 @@ class _Builder:
         ]
         used = _loads(kernel, bindings)
         return rowwise.generate(
-            rowwise.RowwiseKernel(kernel.shape, kernel.inner, reductions, outputs, used, kernel.levels, _sweeps(kernel)),
+            rowwise.RowwiseKernel(
+                kernel.shape, kernel.inner, reductions, outputs, used, kernel.levels, _sweeps(kernel)
+            ),
             self.target,
         )
 
@@ -159,7 +171,9 @@ class _Builder:
                 for node in kernels[member].placed:
                     if node in stored and kernels[member].levels[node] != "before":
                         made_at[node] = number
-        last_use = {node: number for number, source in enumerate(sources) for kind, node in source.arguments if kind == "buffer"}
+        last_use = {
+            node: number for number, source in enumerate(sources) for kind, node in source.arguments if kind == "buffer"
+        }
         fresh = self.slots
         for node in made_at:
             self.slot_of[node] = fresh
@@ -185,7 +199,10 @@ class _Builder:
         return steps
 
     def _free_slots(self) -> list[tuple[int, int]]:
-        return [(number, prod(self.trace.inputs[number].shape) * self.trace.inputs[number].dtype.itemsize) for number in sorted(self.free)]
+        return [
+            (number, prod(self.trace.inputs[number].shape) * self.trace.inputs[number].dtype.itemsize)
+            for number in sorted(self.free)
+        ]
 
     def _take_over(
         self, node: Node, size: int, number: int, source: KernelSource, available: list[tuple[int, int]],

@@ -178,6 +178,28 @@ def _erf(x: Any) -> Any:
     return np.vectorize(erf, otypes=[np.float64])(x)
 
 
+def _periodic(name: str) -> str:
+    """sin and cos. PoCL 3.0's are wrong in every lane of a float vector of which one lane is huge, infinite or NaN
+    (sin(1e-4) gives 0.0128): there such vectors are halved."""
+    overloaded = "__attribute__((overloadable))"
+    lines = ["#ifdef POCL_DEVICE_ADDRESS_BITS", f"float {overloaded} netcl_{name}(float x) {{ return {name}(x); }}"]
+    for n in (2, 4, 8, 16):
+        lines.append(
+            f"float{n} {overloaded} netcl_{name}(float{n} x) {{ return all(isless(fabs(x), (float{n})(3e4f))) ? "
+            f"{name}(x) : (float{n})(netcl_{name}(x.lo), netcl_{name}(x.hi)); }}"
+        )
+    lines.append("#ifdef cl_khr_fp64")
+    for n in ("", 2, 4, 8, 16):
+        lines.append(f"double{n} {overloaded} netcl_{name}(double{n} x) {{ return {name}(x); }}")
+    return "\n".join([*lines, "#endif", "#else", f"#define netcl_{name} {name}", "#endif"])
+
+
+def _shared(g: Any, tie: Any, lost: Any, won: Any) -> tuple:
+    """maximum and minimum: half to each at a tie, nothing to the loser; with a NaN, all to both, as in PyTorch."""
+    half = g / 2
+    return half.where(tie, g.where(lost.logical_not(), 0)), half.where(tie, g.where(won.logical_not(), 0))
+
+
 TWO_OVER_ROOT_PI = 1.1283791670955126
 
 # fmt: off
@@ -201,20 +223,20 @@ _elementwise("log1p", "log1p({0})", lambda g, y, x: (g / (x + 1),), np.log1p, _f
 _elementwise("sqrt", "sqrt({0})", lambda g, y, x: (g / (y * 2),), np.sqrt, _floating)
 _elementwise("rsqrt", "(({T})(1) / sqrt({0}))", lambda g, y, x: (g * y * y * y * -0.5,), lambda x: 1 / np.sqrt(x),
              _floating, autocast="float32")
-_elementwise("sin", "sin({0})", lambda g, y, x: (g * x.cos(),), np.sin, _floating)
-_elementwise("cos", "cos({0})", lambda g, y, x: (-g * x.sin(),), np.cos, _floating)
+_elementwise("sin", "netcl_sin({0})", lambda g, y, x: (g * x.cos(),), np.sin, _floating, preamble=_periodic("sin"))
+_elementwise("cos", "netcl_cos({0})", lambda g, y, x: (-g * x.sin(),), np.cos, _floating, preamble=_periodic("cos"))
 _elementwise("tanh", "tanh({0})", lambda g, y, x: (g * (1 - y * y),), np.tanh, _floating)
 _elementwise("sigmoid", "(({T})(1) / (({T})(1) + exp(-{0})))", lambda g, y, x: (g * y * (1 - y),), _logistic, _floating)
 _elementwise("erf", "erf({0})", lambda g, y, x: (g * (-(x * x)).exp() * TWO_OVER_ROOT_PI,), _erf, _floating)
 _elementwise("floor", "floor({0})", lambda g, y, x: (g.new_zeros(g.shape),), np.floor, _no_bool, integer="{0}")
-_elementwise("relu", "<where>{0} < ({T})(0)<then>({T})(0)<else>{0}", lambda g, y, x: (g.where(y > 0, 0),),
+_elementwise("relu", "<where>{0} < ({T})(0)<then>({T})(0)<else>{0}", lambda g, y, x: (g.where((y <= 0).logical_not(), 0),),
              lambda x: np.where(x < 0, np.zeros_like(x), x), _no_bool)
 # A NaN operand wins, as in torch.maximum; at a tie each side gets half the gradient.
 _elementwise("maximum", "<where>({0} > {1}) | ({0} != {0})<then>{0}<else>{1}",
-             lambda g, y, a, b: ((g / 2).where(a == b, g.where(a > b, 0)), (g / 2).where(a == b, g.where(a < b, 0))),
+             lambda g, y, a, b: _shared(g, a == b, a < b, a > b),
              np.maximum, integer="max({0}, {1})")
 _elementwise("minimum", "<where>({0} < {1}) | ({0} != {0})<then>{0}<else>{1}",
-             lambda g, y, a, b: ((g / 2).where(a == b, g.where(a < b, 0)), (g / 2).where(a == b, g.where(a > b, 0))),
+             lambda g, y, a, b: _shared(g, a == b, a > b, a < b),
              np.minimum, integer="min({0}, {1})")
 _elementwise("logical_and", "({0} & {1})", None, np.logical_and, _boolean)
 _elementwise("logical_or", "({0} | {1})", None, np.logical_or, _boolean)
@@ -318,7 +340,7 @@ _view("permute", lambda shape, arg: tuple(shape[axis] for axis in arg),
       lambda g, y, x, arg: (g.permute(tuple(arg.index(axis) for axis in range(len(arg)))),))  # fmt: skip
 _view("expand", lambda shape, arg: arg, lambda g, y, x, arg: (g.sum_to_shape(x.shape),))
 _view("slice", _slice_shape, _slice_gradient)  # arg: (start, stop, step) for each axis; a negative step flips
-_view("pad", _pad_shape, lambda g, y, x, arg: (g.slice_axes([(low, low + size, 1) for (low, _), size in zip(arg, x.shape, strict=True)]),))  # fmt: skip  # noqa: E501
+_view("pad", _pad_shape, lambda g, y, x, arg: (g.slice_axes([(low, low + size, 1) for (low, _), size in zip(arg, x.shape, strict=True)]),))  # fmt: skip
 
 
 # ---- reductions --------------------------------------------------------------------------------------------------

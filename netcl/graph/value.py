@@ -33,9 +33,12 @@ class Value:
     buffer: Any = None
     strides: tuple[int, ...] | None = None  # None: contiguous
     offset = 0
-    number: tuple[str, Any] | None = None  # (op, number) of a scalar or literal: an operand in any trace, never an output
+    number: tuple[str, Any] | None = (
+        None  # (op, number) of a scalar or literal: an operand in any trace, never an output
+    )
     trace: Trace | None = None
     index = -1
+    input_record: tuple | None = None  # what a trace records where this value is an input
 
     def __init__(self, shape: Shape, dtype: DType, device: Any):
         self.shape = shape
@@ -52,6 +55,11 @@ class Value:
         value.strides = strides
         value.offset = offset
         return value
+
+    def make_input_record(self) -> tuple:
+        """("input", (dtype, shape, strides, whether it has an offset), ())."""
+        self.input_record = record = ("input", (self.dtype.name, self.shape, self.strides, self.offset != 0), ())
+        return record
 
     def realise(self) -> Value:
         """Run whatever this value waits for. Enqueues; does not wait for the device."""
@@ -82,7 +90,7 @@ class Trace:
 
     __slots__ = (
         "__weakref__", "aliases", "closed", "device", "input_refs", "inputs", "lock", "owner", "records", "scalars",
-        "values",
+        "sharing", "values",
     )  # fmt: skip
 
     def __init__(self, device: Any):
@@ -91,7 +99,8 @@ class Trace:
         self.values: list[Any] = []  # weak reference to the Value of each record, or None
         self.inputs: list[Value] = []
         self.input_refs: dict[int, int] = {}  # id(realised value) -> position
-        self.aliases: dict[int, int] = {}  # id(buffer) -> number, so that the key tells equal buffers from different
+        self.aliases: dict[int, int] = {}  # id(buffer) -> number
+        self.sharing: list[int] = []  # each input's buffer number: the key tells shared buffers from different ones
         self.scalars: list[Any] = []
         self.lock = threading.RLock()
         self.closed = False
@@ -107,18 +116,12 @@ class Trace:
             raise NotRealised(value)
         found = self.input_refs.get(id(value))
         if found is None:
-            alias = self.aliases.setdefault(id(value.buffer), len(self.aliases))
-            strides = value.strides
-            arg = (value.dtype.name, value.shape, strides, value.offset != 0, alias)
-            found = self._append(("input", arg, ()), None)
-            self.input_refs[id(value)] = found
+            self.input_refs[id(value)] = found = len(self.records)
+            self.records.append(value.input_record or value.make_input_record())
+            self.values.append(None)
             self.inputs.append(value)
+            self.sharing.append(self.aliases.setdefault(id(value.buffer), len(self.aliases)))
         return found
-
-    def _append(self, record: tuple, reference: Any) -> int:
-        self.records.append(record)
-        self.values.append(reference)
-        return len(self.records) - 1
 
     def add(self, op: str, operands: Sequence[Value], arg: Any, shape: Shape, dtype: DType) -> Value:
         value = Value(shape, dtype, self.device)

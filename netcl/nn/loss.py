@@ -83,7 +83,7 @@ def _mse(x: Any, y: Any, reduction: str) -> Any:
 
 
 def _scaled(total: Tensor, reduction: str, elements: Tensor) -> Tensor:
-    if reduction == "sum":
+    if reduction in ("sum", "none"):
         return total
     shape = elements._value.shape
     return total / literal(float(prod(shape) if reduction == "mean" else shape[0] if shape else 1), total)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from netcl.autograd.tape import no_grad
 from netcl.core import dtypes
-from netcl.core.device import Device, device as find_device
+from netcl.core.device import Device
+from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
 from netcl.nn.hooks import RemovableHandle, add_hook, call_with_hooks
 from netcl.nn.state import IncompatibleKeys, load_into

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from netcl.core.dtypes import DType
-from netcl.nn import functional as F, init
+from netcl.nn import functional as F
+from netcl.nn import init
 from netcl.nn.module import Module
 from netcl.nn.parameter import Parameter
 from netcl.ops.creation import ones

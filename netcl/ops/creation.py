@@ -26,7 +26,9 @@ def tensor(data: Any, dtype: DType | None = None, device: Any = None, requires_g
     return result.requires_grad_() if requires_grad else result
 
 
-def full(size: Any, fill_value: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def full(
+    size: Any, fill_value: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of one number. Takes no memory until something needs it there."""
     shape = sizes("full", (size,))
     if any(length < 0 for length in shape):
@@ -83,7 +85,12 @@ def iota(shape: tuple[int, ...], axis: int, device: Any, dtype: DType = dtypes.i
 
 
 def arange(
-    start: Any, end: Any = None, step: Any = 1, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """start, start + step, .. below end; arange(n) counts from 0. Integers give int64, else float32."""
     from math import ceil

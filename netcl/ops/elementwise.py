@@ -52,7 +52,10 @@ def wrapped(number: int, dtype: DType) -> int:
 def number_dtype(number: Any, other: DType) -> DType:
     category = 0 if isinstance(number, bool) else 1 if isinstance(number, int) else 2
     if not isinstance(number, (bool, int, float)):
-        raise TypeError(f"expected a tensor or a number, got {type(number).__name__}; nc.tensor(...) makes tensors of arrays and lists")
+        raise TypeError(
+            f"expected a tensor or a number, got {type(number).__name__}; nc.tensor(...) "
+            "makes tensors of arrays and lists"
+        )
     if category <= other.category:
         return dtypes.float32 if other.category == 2 and other is not dtypes.float64 else other
     return dtypes.CATEGORY_DEFAULT[category]
@@ -66,7 +69,10 @@ def literal(number: Number, like: Tensor) -> Tensor:
 def check_devices(name: str, *tensors: Tensor) -> None:
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name}: expected tensors, got {type(tensor).__name__}; nc.tensor(...) makes them of arrays, lists and numbers")
+            raise TypeError(
+                f"{name}: expected tensors, got {type(tensor).__name__}; nc.tensor(...) makes them of arrays, "
+                "lists and numbers"
+            )
     first = tensors[0]._value.device
     for tensor in tensors:
         if tensor._value.device is not first and first is not None:
@@ -193,7 +199,9 @@ def pow(input: Any, exponent: Any) -> Tensor:
     """
     if isinstance(input, Tensor) and not isinstance(exponent, Tensor):
         if input.dtype.category < 2 and isinstance(exponent, int) and exponent < 0:
-            raise RuntimeError("pow: integers to negative integer powers are not allowed; convert the input with .float()")
+            raise RuntimeError(
+                "pow: integers to negative integer powers are not allowed; convert the input with .float()"
+            )
         if input.dtype.category == 2:
             if exponent == 2:
                 return apply("mul", (input, input))

@@ -40,7 +40,11 @@ def getitem(input: Tensor, index: Any) -> Tensor:
         parts.append(_part(item, size, len(parts)))
         if isinstance(item, slice):
             shape.append(len(range(*parts[-1])))
-    result = input if all(p == (0, s, 1) for p, s in zip(parts, input._value.shape, strict=True)) else slice_axes(input, parts)
+    result = (
+        input
+        if all(p == (0, s, 1) for p, s in zip(parts, input._value.shape, strict=True))
+        else slice_axes(input, parts)
+    )
     return apply_view("reshape", result, tuple(shape))
 
 
@@ -70,12 +74,18 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     if index.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError(f"gather: expected an int64 index, got {index.dtype}")
     if index.ndim != input.ndim:
-        raise RuntimeError(f"gather: index has shape {list(index.shape)}, input {list(input.shape)}; the ranks must be equal")
+        raise RuntimeError(
+            f"gather: index has shape {list(index.shape)}, input {list(input.shape)}; the ranks must be equal"
+        )
     if input.ndim and not input.shape[axis] and index.numel():
-        raise IndexError(f"gather: dimension {dim} of the input (shape {list(input.shape)}) is empty: no index is in range")
+        raise IndexError(
+            f"gather: dimension {dim} of the input (shape {list(input.shape)}) is empty: no index is in range"
+        )
     for a, (size, limit) in enumerate(zip(index.shape, input.shape, strict=True)):
         if a != axis and size > limit:
-            raise RuntimeError(f"gather: index shape {list(index.shape)} exceeds input shape {list(input.shape)} at dimension {a}")
+            raise RuntimeError(
+                f"gather: index shape {list(index.shape)} exceeds input shape {list(input.shape)} at dimension {a}"
+            )
     device = input._value.device
     size = input._value.shape[axis]
     site = Tensor._wrap(record_scalar(flags.new_site(device, f"gather ({user_line()})"), dtypes.int32, device))

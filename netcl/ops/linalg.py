@@ -24,9 +24,13 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     a, b = input, other
     check_devices("matmul", a, b)
     if not a.ndim or not b.ndim:
-        raise RuntimeError(f"matmul: both operands need at least 1 dimension, got shapes {list(a.shape)} and {list(b.shape)}")
+        raise RuntimeError(
+            f"matmul: both operands need at least 1 dimension, got shapes {list(a.shape)} and {list(b.shape)}"
+        )
     if a.dtype is not b.dtype:
-        raise RuntimeError(f"matmul: expected both operands in one dtype, got {a.dtype} and {b.dtype}; convert one with .to()")
+        raise RuntimeError(
+            f"matmul: expected both operands in one dtype, got {a.dtype} and {b.dtype}; convert one with .to()"
+        )
     rows = a.unsqueeze(0) if a.ndim == 1 else a
     columns = b.unsqueeze(1) if b.ndim == 1 else b
     if a.dtype is dtypes.bool_:
@@ -65,5 +69,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """Products of two batches of matrices, (b, m, k) @ (b, k, n)."""
     check_devices("bmm", input, mat2)
     if input.ndim != 3 or mat2.ndim != 3 or input.shape[0] != mat2.shape[0]:
-        raise RuntimeError(f"bmm: expected two equal batches of matrices, got shapes {list(input.shape)} and {list(mat2.shape)}")
+        raise RuntimeError(
+            f"bmm: expected two equal batches of matrices, got shapes {list(input.shape)} and {list(mat2.shape)}"
+        )
     return matmul(input, mat2)

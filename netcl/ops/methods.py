@@ -41,7 +41,9 @@ def _to_device_gradient(g: Tensor, y: Any, x: Any) -> tuple:
     return (g.to(x.device),)
 
 
-register(Primitive("to_device", "transfer", lambda operands, arg: (operands[0].shape, operands[0].dtype)))  # done at once, by `to`
+register(
+    Primitive("to_device", "transfer", lambda operands, arg: (operands[0].shape, operands[0].dtype))
+)  # done at once, by `to`
 
 
 def _where(input: Tensor, condition: Tensor, other: Any) -> Tensor:
@@ -82,13 +84,14 @@ _METHODS: dict[str, Any] = {
     "__lt__": elementwise.lt, "__le__": elementwise.le, "__gt__": elementwise.gt, "__ge__": elementwise.ge,
     "__and__": elementwise.bitwise_and, "__or__": elementwise.bitwise_or, "__xor__": elementwise.bitwise_xor,
     "__rand__": _reflected(elementwise.bitwise_and), "__ror__": _reflected(elementwise.bitwise_or),
-    "__rxor__": _reflected(elementwise.bitwise_xor), "__invert__": elementwise.bitwise_not, "__getitem__": indexing.getitem,
+    "__rxor__": _reflected(elementwise.bitwise_xor), "__invert__": elementwise.bitwise_not,
+    "__getitem__": indexing.getitem,
     "T": property(lambda x: x.permute(tuple(range(x.ndim))[::-1])), "mT": property(shape.matrix_transpose),
 }  # fmt: skip
 
 _NAMES = {
-    elementwise: "add sub mul div pow square abs neg sign exp expm1 log log1p sqrt rsqrt sin cos tanh sigmoid erf floor relu "
-                 "clamp maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor logical_not "
+    elementwise: "add sub mul div pow square abs neg sign exp expm1 log log1p sqrt rsqrt sin cos tanh sigmoid erf floor "
+                 "relu clamp maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor logical_not "
                  "bitwise_and bitwise_or bitwise_xor bitwise_not",
     reduction: "sum mean amax amin var std logsumexp argmax argmin",
     linalg: "matmul mm bmm contract",

@@ -30,7 +30,11 @@ def reduce(op: str, input: Tensor, dim: Dim, keepdim: bool) -> Tensor:
     axes = axes_of(op, dim, input.ndim)
     shape = input._value.shape
     result = apply(op, (input,), axes)
-    return result if keepdim or not shape else apply_view("reshape", result, tuple(s for a, s in enumerate(shape) if a not in axes))
+    return (
+        result
+        if keepdim or not shape
+        else apply_view("reshape", result, tuple(s for a, s in enumerate(shape) if a not in axes))
+    )
 
 
 def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
@@ -42,7 +46,9 @@ def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, dtype: DType | N
     """The mean over dim (all dimensions by default). RuntimeError for integers, as in PyTorch."""
     input = input if dtype is None else input.to(dtype)
     if input.dtype.category != 2:
-        raise RuntimeError(f"mean: expected a floating-point tensor, got {input.dtype}; convert it with .float(), or pass dtype=")
+        raise RuntimeError(
+            f"mean: expected a floating-point tensor, got {input.dtype}; convert it with .float(), or pass dtype="
+        )
     axes = axes_of("mean", dim, input.ndim)
     count = prod(input.shape[a] for a in axes)
     total = reduce("sum", input, dim, keepdim)
@@ -53,7 +59,10 @@ def _extremum(op: str, input: Tensor, dim: Dim, keepdim: bool) -> Tensor:
     axes = axes_of(op, dim, input.ndim)
     if any(input.shape[a] == 0 for a in axes):
         if dim is None or dim == ():
-            raise RuntimeError(f"{op}: a tensor without elements (shape {list(input.shape)}) has no {op}; name a dim that is not of size 0")
+            raise RuntimeError(
+                f"{op}: a tensor without elements (shape {list(input.shape)}) has no {op}; name a dim that "
+                "is not of size 0"
+            )
         raise IndexError(f"{op}: a dimension of size 0 has no {op} (shape {list(input.shape)}, dim {dim})")
     return reduce(op, input, dim, keepdim)
 
@@ -96,7 +105,7 @@ def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The position of the smallest (the first of equals; a NaN is the smallest), over dim or in the flattened tensor."""
+    """The position of the smallest (the first of equals; a NaN is the smallest), over dim or in the flat tensor."""
     return _position("min", input, dim, keepdim)
 
 

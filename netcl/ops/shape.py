@@ -32,7 +32,9 @@ def axis_of(name: str, dim: int, rank: int) -> int:
     """A dimension counted from the front; IndexError naming the range."""
     limit = max(rank, 1)
     if not -limit <= dim < limit:
-        raise IndexError(f"{name}: dimension {dim} is out of range for a tensor with {rank} dimensions ({-limit} to {limit - 1})")
+        raise IndexError(
+            f"{name}: dimension {dim} is out of range for a tensor with {rank} dimensions ({-limit} to {limit - 1})"
+        )
     return dim % limit
 
 
@@ -62,7 +64,9 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     rank = input.ndim
     axes = tuple(axis_of("permute", d, rank) for d in sizes("permute", dims))
     if sorted(axes) != list(range(rank)):
-        raise RuntimeError(f"permute: dims {list(axes)} are not an order of the {rank} dimensions of shape {list(input.shape)}")
+        raise RuntimeError(
+            f"permute: dims {list(axes)} are not an order of the {rank} dimensions of shape {list(input.shape)}"
+        )
     return apply_view("permute", input, axes)
 
 
@@ -130,7 +134,10 @@ def expand(input: Tensor, *shape: Any) -> Tensor:
         have = own[axis - lead] if axis >= lead else 1
         size = have if size == -1 and axis >= lead else size
         if size < 0 or (have != size and have != 1):
-            raise RuntimeError(f"expand: size {size} does not fit the tensor's shape {list(own)} at dimension {axis}; only sizes of 1 expand")
+            raise RuntimeError(
+                f"expand: size {size} does not fit the tensor's shape {list(own)} at dimension {axis}; "
+                "only sizes of 1 expand"
+            )
         full.append(size)
     if lead:
         input = apply_view("reshape", input, (1,) * lead + own)
@@ -169,7 +176,9 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     start = start + size if start < 0 else start
     if start < 0 or length < 0 or start + length > size:
         raise IndexError(f"narrow: start {start} and length {length} exceed dimension {dim} of size {size}")
-    return slice_axes(input, [(start, start + length, 1) if a == axis else (0, s, 1) for a, s in enumerate(input.shape)])
+    return slice_axes(
+        input, [(start, start + length, 1) if a == axis else (0, s, 1) for a, s in enumerate(input.shape)]
+    )
 
 
 def pad_with_zeros(input: Tensor, widths: Sequence[tuple[int, int]]) -> Tensor:
@@ -180,7 +189,7 @@ def pad_with_zeros(input: Tensor, widths: Sequence[tuple[int, int]]) -> Tensor:
 def dilate(input: Tensor, shape: tuple[int, ...], parts: Sequence[tuple[int, int, int]]) -> Tensor:
     """The gradient of a slice with steps: elements put back where they came from, zeros between them."""
     result = input
-    for axis, ((start, stop, step), size) in enumerate(zip(parts, shape, strict=True)):
+    for axis, ((start, _, step), size) in enumerate(zip(parts, shape, strict=True)):
         own = result._value.shape
         count = own[axis]
         if step < 0:
@@ -194,7 +203,9 @@ def dilate(input: Tensor, shape: tuple[int, ...], parts: Sequence[tuple[int, int
         keep = min(length, size - start)
         if keep < length:
             result = narrow(result, axis, 0, keep)
-        result = pad_with_zeros(result, [(start, size - start - keep) if a == axis else (0, 0) for a in range(len(shape))])
+        result = pad_with_zeros(
+            result, [(start, size - start - keep) if a == axis else (0, 0) for a in range(len(shape))]
+        )
     return result
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import netcl as nc
+from netcl.core import dtypes
 from netcl.graph import plan, value
 from netcl.graph.lower import Graph
 from netcl.graph.schedule import schedule
-from netcl.core import dtypes
 
 
 def host(*shape: int) -> nc.Tensor:

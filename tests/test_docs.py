@@ -74,11 +74,11 @@ def test_adding_an_operation_takes_the_steps_that_contributing_tells(tmp_path: P
 
 
 def apply(root: Path, diff: str) -> None:
-    """Replace a block of lines by another: ' ' in both, '-' in the old one, '+' in the new one."""
+    """Replace some lines by others: ' ' in both, '-' in the old ones, '+' in the new. '...' ends what is shown."""
     header, *lines = diff.splitlines()
     path = root / header.removeprefix("--- ")
-    old = "".join(f"{line[1:]}\n" for line in lines if line[0] in " -")
-    new = "".join(f"{line[1:]}\n" for line in lines if line[0] in " +")
+    old = "\n".join(line[1:] for line in lines if line[0] in " -").removesuffix("...")
+    new = "\n".join(line[1:] for line in lines if line[0] in " +").removesuffix("...")
     before = path.read_text()
     assert before.count(old) == 1, f"CONTRIBUTING.md shows lines that {path.name} does not have:\n{old}"
     path.write_text(before.replace(old, new))

@@ -61,9 +61,7 @@ def test_randint_equals_pytorchs(high: int) -> None:
     nc.manual_seed(3)
     torch.manual_seed(3)
     for low in (0, -5):
-        np.testing.assert_array_equal(
-            nc.randint(low, high, (3, 5)).numpy(), torch.randint(low, high, (3, 5)).numpy()
-        )
+        np.testing.assert_array_equal(nc.randint(low, high, (3, 5)).numpy(), torch.randint(low, high, (3, 5)).numpy())
     assert nc.rand(1).item() == torch.rand(1).item()
 
 
@@ -82,9 +80,12 @@ def test_draws_of_several_kinds_mixed_equal_pytorchs() -> None:
     torch.manual_seed(-5)
     for _ in range(3):  # a small normal draw leaves a number for the next one, across other draws
         for ours, theirs in (
-            (nc.randn(3), torch.randn(3)), (nc.rand(2), torch.rand(2)), (nc.randn(17), torch.randn(17)),
-            (nc.randperm(5), torch.randperm(5)), (nc.randn(4, 1), torch.randn(4, 1)),
-        ):  # fmt: skip
+            (nc.randn(3), torch.randn(3)),
+            (nc.rand(2), torch.rand(2)),
+            (nc.randn(17), torch.randn(17)),
+            (nc.randperm(5), torch.randperm(5)),
+            (nc.randn(4, 1), torch.randn(4, 1)),
+        ):
             np.testing.assert_array_equal(host(ours), host(theirs))
 
 

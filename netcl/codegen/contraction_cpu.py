@@ -3,10 +3,10 @@
 Derivation. A core multiplies and adds two vectors per cycle and loads two. A tile of R rows by V vectors of columns
 takes, for each k, R*V multiply-adds and R + V loads (an element of A is loaded and spread over a vector at once), so
 the loads hide behind the arithmetic where R*V >= R + V, and the sums stay in registers where R*V + V + 1 <= 32
-(AVX-512): 6x4. Per tile 2*R*V*L flops for each k stand against (R + V*L) elements read, from caches: A is read in place, R rows at
-a time, and the V*L columns of B are copied ("packed") into a private panel once for all rows, where they are contiguous
-and in the second-level cache. From memory come A once per panel, N/(V*L) times in all, and B and the result once:
-with 64 columns of float32 that is 32 flops for each byte of A.
+(AVX-512): 6x4. Per tile 2*R*V*L flops for each k stand against (R + V*L) elements read, from caches: A is read in
+place, R rows at a time, and the V*L columns of B are copied ("packed") into a private panel once for all rows, where
+they are contiguous and in the second-level cache. From memory come A once per panel, N/(V*L) times in all, and B and
+the result once: with 64 columns of float32 that is 32 flops for each byte of A.
 
 Long sums. A panel is at most `depth` deep, so a longer K goes in blocks, and the sums of a block of rows wait in
 private memory meanwhile: never in an output, which may be narrower or may hold something else (the epilogue's result).

@@ -3,9 +3,9 @@
 Derivation. T x T work-items have r x c sums each, so a group has a tile of T*r by T*c results. For each step of D
 along k the group loads D*T*(r + c) elements, coalesced along whichever dimension of an operand is contiguous, and does
 2*D*T*r*T*c flops with them: with T = 16 and r = c = 4 that is 8 flops for each byte of float32 from memory or cache.
-Each work-item then reads r + c elements of local memory for r*c multiply-adds. Work-items take every T-th row and column
-of the tile, so that a row of work-items stores, and reads local memory, side by side; rows of local memory are one
-longer than a tile, so that the stores into it hit different banks in either direction.
+Each work-item then reads r + c elements of local memory for r*c multiply-adds. Work-items take every T-th row and
+column of the tile, so that a row of work-items stores, and reads local memory, side by side; rows of local memory are
+one longer than a tile, so that the stores into it hit different banks in either direction.
 
 Every work-item takes part in every load and every barrier; only the epilogue looks at the edge.
 """

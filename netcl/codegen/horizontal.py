@@ -36,22 +36,30 @@ def merge_small(sources: list[KernelSource], needs: list[set[int]]) -> tuple[lis
 
 
 def _merge(sources: list[KernelSource]) -> KernelSource:
-    """One kernel that calls each source's body for its share of the work-items."""
+    """One kernel that calls each source's body for its share of the work-items. Equal sources (the layers of one size,
+    say) are one call with chosen arguments, since every call is compiled anew."""
+    alike: dict[tuple[str, tuple[int, ...]], list[KernelSource]] = {}
+    for source in sources:
+        alike.setdefault((source.source, source.global_size), []).append(source)
     helpers: dict[str, None] = {}
     functions, parameters, calls, arguments = [], [], [], []
     first = 0
-    for number, source in enumerate(sources):
-        preamble, listed, body = _take_apart(source)
+    for number, members in enumerate(alike.values()):
+        preamble, listed, body = _take_apart(members[0])
         helpers.update(dict.fromkeys(_top_level(preamble)))
         names = [re.split(r"[ *]+", parameter)[-1] for parameter in listed]
         body = body.replace("get_group_id(0)", "netcl_group")
         functions.append(f"void part{number}(const int netcl_group, {', '.join(listed)}) {body}")
-        parameters += [re.sub(rf"\b{name}$", f"{name}_{number}", p) for name, p in zip(names, listed, strict=True)]
-        given = ", ".join(f"{name}_{number}" for name in names)
-        last = first + source.global_size[0]
-        calls.append(f"if (item < {last}) part{number}(item - {first}, {given});")
+        for member, source in enumerate(members):
+            suffix = f"_{number}_{member}"
+            parameters += [re.sub(rf"\b{name}$", name + suffix, p) for name, p in zip(names, listed, strict=True)]
+            arguments += source.arguments
+        size = members[0].global_size[0]
+        last = first + size * len(members)
+        given = ", ".join(_chosen(f"(item - {first}) / {size}", f"{name}_{number}", len(members)) for name in names)
+        group = f"item - {first}" if len(members) == 1 else f"(item - {first}) % {size}"
+        calls.append(f"if (item < {last}) part{number}({group}, {given});")
         first = last
-        arguments += source.arguments
     name = "_and_".join(dict.fromkeys(source.name for source in sources))[:60]
     text = "\n".join([*helpers, *functions])
     text += f"\n__kernel __attribute__((reqd_work_group_size(1, 1, 1)))\nvoid {name}({', '.join(parameters)}) {{"
@@ -60,6 +68,12 @@ def _merge(sources: list[KernelSource]) -> KernelSource:
         name, text, (first,), (1,), arguments, sum(s.flops for s in sources), sum(s.bytes_moved for s in sources),
         _same_element(sources),
     )  # fmt: skip
+
+
+def _chosen(which: str, name: str, count: int) -> str:
+    """The argument of the member that an item belongs to."""
+    tests = "".join(f"{which} == {member} ? {name}_{member} : " for member in range(count - 1))
+    return f"{tests}{name}_{count - 1}"
 
 
 def _same_element(sources: list[KernelSource]) -> set[tuple[Node, Node]]:

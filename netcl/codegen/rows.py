@@ -16,6 +16,9 @@ from netcl.codegen.totals import Partial, partials_in, partials_out, scratch_wor
 from netcl.codegen.views import Coordinates
 
 
+BLOCK = 256  # turns of a loop after which a running sum is put aside, so that long float32 sums stay accurate
+
+
 @dataclass
 class Reduction:
     """One reduction of a kernel: `source` is where its operand is read, `result` where its value is known."""
@@ -270,7 +273,7 @@ class Rows:
 
     def _sweep(self, number: int, scope: Scope, lanes: int) -> None:
         """One pass over the inner dimensions."""
-        emitter, kind = self.emitter, self.index_type
+        emitter = self.emitter
         reductions = [r for r in self.row_reductions if self.kernel.sweep[r.node] == number]
         stores = [(n, at) for n, at in self.full_outputs if self.kernel.sweep[n] == number]
         if not reductions and not stores:
@@ -282,12 +285,40 @@ class Rows:
         else:
             loop = self._body(reductions, names, lanes, stores)
         if self.turns > 1 or not self.vector_inner:
-            loop = [f"for ({kind} i = 0; i < {self.turns}; ++i) {{", *indent(loop), "}"]
+            loop = self._cascade(reductions, names, lanes, "i", "0", str(self.turns), self.turns, loop)
         scope.lines.extend([*declared, *loop])
         for reduction, name in zip(reductions, names, strict=True):
             if self.vector_inner:
                 scope.lines.extend(self._joined(reduction, name))
             self._know(reduction, self._finished(reduction, name, lanes), lanes > 1, 1)
+
+    def _cascade(
+        self, reductions: list[Reduction], names: list[str], lanes: int, variable: str, first: str, last: str, turns: int,
+        body: list[str],
+    ) -> list[str]:  # fmt: skip
+        """for (variable = first; variable < last; ++variable) body. Where that may be more `turns` than BLOCK, float sums
+        are put aside after every block, and sums of blocks after every block of blocks: adding millions of float32
+        numbers one by one would lose digits."""
+        kind = self.index_type
+        pairs = zip(reductions, names, strict=True)
+        sums = [(r, n) for r, n in pairs if r.node.op == "sum" and r.node.dtype.category == 2]
+        bounds = [(first, last)]
+        while sums and turns > BLOCK:
+            turns = -(-turns // BLOCK)
+            bounds.insert(1, (self.emitter.fresh("block"), self.emitter.fresh("stop")))  # blocks from large to small
+        start, stop = bounds[-1]
+        loop = [f"for ({kind} {variable} = {start}; {variable} < {stop}; ++{variable}) {{", *indent(body), "}"]
+        size, accumulators, declared = 1, [n for _, n in sums], []
+        for level in range(len(bounds) - 1, 0, -1):
+            size *= BLOCK
+            (outer_start, outer_stop), (start, stop) = bounds[level - 1 : level + 1]
+            kept = [self.emitter.fresh("k") for _ in sums]
+            declared += [self._declare(r, k, lanes) for (r, _), k in zip(sums, kept, strict=True)]
+            loop = [f"const {kind} {stop} = min(({kind})({outer_stop}), ({kind})({start} + {size}));", *loop]
+            loop += [f"{k} += {n}; {n} = 0;" for n, k in zip(accumulators, kept, strict=True)]
+            head = f"for ({kind} {start} = {outer_start}; {start} < {outer_stop}; {start} += {size}) {{"
+            loop, accumulators = [head, *indent(loop), "}"], kept
+        return [*declared, *loop, *(f"{n} = {k};" for (_, n), k in zip(sums, accumulators, strict=True) if n != k)]
 
     # ---- totals ----
 

@@ -75,12 +75,11 @@ class CpuRows(Rows):
         return self._vector_loop(reductions, names, self.lanes, "0", str(self.vector_size), self.vector_size, stores)
 
     def _all_rows(self) -> list[str]:
-        kind, totals = self.index_type, self.total_names
+        totals = self.total_names
         lines = [self._declare(r, n, 1) for r, n in zip(self.totals, totals, strict=True)]
         if self.vector_inner:
             row = self._row(1, totals)
-            lines += [*self._span("o", "rows", 1), f"for ({kind} o = o_begin; o < o_end; ++o) {{", *indent(row), "}"]
-            return lines
+            return [*lines, *self._span("o", "rows", 1), *self._row_loop("o_begin", "o_end", row)]
         if self.split_vector:
             lines += self._span("v", "size", max(self.lanes, 16))
             begin, end, known = "v_begin", "v_end", None
@@ -91,7 +90,12 @@ class CpuRows(Rows):
         if self.split_vector and self.rows == 1:
             return lines + vectors
         start, stop = ("0", "rows") if self.split_vector else ("o_begin", "o_end")
-        return [*lines, f"for ({kind} o = {start}; o < {stop}; ++o) {{", *indent(vectors), "}"]
+        return lines + self._row_loop(start, stop, vectors)
+
+    def _row_loop(self, first: str, last: str, body: list[str]) -> list[str]:
+        """This work-item's rows, the totals summed in blocks."""
+        share = self.rows if first == "0" else -(-self.rows // self.groups)
+        return self._cascade(self.totals, self.total_names, 1, "o", first, last, share, body)
 
     def _span(self, name: str, size: str, step: int) -> list[str]:
         """This work-item's share of a loop, a contiguous range whose inner borders are multiples of step."""

@@ -67,7 +67,14 @@ def execute(trace: Trace) -> None:
         return
     free = _free_inputs(trace)
     device = trace.device
-    key = (device, device.target, tuple(trace.records), tuple([position for position, _ in held]), tuple(trace.sharing), free)
+    key = (
+        device,
+        device.target,
+        tuple(trace.records),
+        tuple([position for position, _ in held]),
+        tuple(trace.sharing),
+        free,
+    )
     with _lock:
         plan = _plans.get(key)
         if plan is not None:

@@ -189,8 +189,8 @@ def _periodic(name: str) -> str:
             f"{name}(x) : (float{n})(netcl_{name}(x.lo), netcl_{name}(x.hi)); }}"
         )
     lines.append("#ifdef cl_khr_fp64")
-    for n in ("", 2, 4, 8, 16):
-        lines.append(f"double{n} {overloaded} netcl_{name}(double{n} x) {{ return {name}(x); }}")
+    for lanes in ("", "2", "4", "8", "16"):
+        lines.append(f"double{lanes} {overloaded} netcl_{name}(double{lanes} x) {{ return {name}(x); }}")
     return "\n".join([*lines, "#endif", "#else", f"#define netcl_{name} {name}", "#endif"])
 
 

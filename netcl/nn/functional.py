@@ -1,4 +1,4 @@
-"""Functions of neural networks: each reads like its formula. Losses are in `netcl.nn.loss`."""
+"""Functions of neural networks: each reads like its formula."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from netcl.autograd.tape import apply, apply_composite
 from netcl.core import dtypes
 from netcl.graph import primitives
 from netcl.graph.value import record_scalar
-from netcl.nn.loss import cross_entropy, mse_loss
 from netcl.ops import elementwise, reduction
 from netcl.ops.elementwise import check_devices, literal
-from netcl.ops.shape import axis_of
+from netcl.ops.fused_ops import cross_entropy, log_softmax, softmax, softmin
+from netcl.ops.reduction import mse_loss
 from netcl.tensor import Tensor
 
 relu = elementwise.relu
@@ -103,70 +103,6 @@ def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
     return input.where(scaled > threshold, scaled.minimum(threshold).exp().log1p() / beta)
 
 
-# ---- softmax -----------------------------------------------------------------------------------------------------
-
-
-def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
-    """exp(x) / sum(exp(x)) over dim, the largest taken out first."""
-    return _softmax("softmax", input, dim, dtype, _softmax_gradient)
-
-
-def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
-    """x - log(sum(exp(x))) over dim, the largest taken out first."""
-    return _softmax("log_softmax", input, dim, dtype, _log_softmax_gradient)
-
-
-def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
-    """softmax(-x)."""
-    return softmax(-input, dim, dtype)
-
-
-def _softmax(name: str, input: Tensor, dim: int | None, dtype: Any, rule: Any) -> Tensor:
-    if dtype is not None:
-        input = input.to(dtype)
-    if input.dtype.category != 2:
-        raise RuntimeError(
-            f"{name}: expected a floating-point tensor, got {input.dtype}; convert it with .float(), or pass dtype="
-        )
-    if dim is None:
-        dim = 0 if input.ndim in (0, 1, 3) else 1
-    axis = axis_of(name, dim, input.ndim)
-    return apply_composite(name, (input,), axis, rule)
-
-
-def _softmax_body(x: Any, axis: int) -> Any:
-    x = Tensor._wrap(x)
-    if not x.ndim:
-        return (x - x).exp()._value
-    shifted = (x - x.amax(axis, keepdim=True)).exp()
-    return (shifted / shifted.sum(axis, keepdim=True))._value
-
-
-def _softmax_gradient(g: Tensor, y: Tensor, x: Any, axis: int) -> tuple:
-    inner = g * y
-    return (inner - y * inner.sum(axis, keepdim=True),) if inner.ndim else (inner - y * inner,)
-
-
-def _log_softmax_body(x: Any, axis: int) -> Any:
-    x = Tensor._wrap(x)
-    if not x.ndim:
-        return (x - x)._value
-    shifted = x - x.amax(axis, keepdim=True)
-    return (shifted - shifted.exp().sum(axis, keepdim=True).log())._value
-
-
-def _log_softmax_gradient(g: Tensor, y: Tensor, x: Any, axis: int) -> tuple:
-    return (g - y.exp() * g.sum(axis, keepdim=True),) if g.ndim else (g - y.exp() * g,)
-
-
-def _same(operands: Any, arg: Any) -> tuple:
-    return operands[0].shape, operands[0].dtype
-
-
-primitives.composite("softmax", _same, _softmax_body, autocast="float32")
-primitives.composite("log_softmax", _same, _log_softmax_body, autocast="float32")
-
-
 # ---- normalisation -----------------------------------------------------------------------------------------------
 
 
@@ -209,6 +145,10 @@ def _normalize_gradient(g: Tensor, y: Tensor, x: Tensor, arg: tuple) -> tuple:
     axes, eps = arg
     y, scale = _normalized(x, axes, eps)
     return ((g - g.mean(axes, keepdim=True) - y * (g * y).mean(axes, keepdim=True)) * scale,)
+
+
+def _same(operands: Any, arg: Any) -> tuple:
+    return operands[0].shape, operands[0].dtype
 
 
 primitives.composite("normalize", _same, _normalize, autocast="float32")

@@ -9,8 +9,7 @@ from netcl.core.dtypes import DType
 from netcl.nn import functional as F
 from netcl.nn import init
 from netcl.nn.module import Module
-from netcl.nn.parameter import Parameter
-from netcl.ops.creation import zeros
+from netcl.nn.parameter import Parameter, unset
 from netcl.tensor import Tensor
 
 
@@ -33,9 +32,9 @@ class Linear(Module):
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
-        self.weight = Parameter(zeros(out_features, in_features, device=device, dtype=dtype))
+        self.weight = unset(out_features, in_features, device=device, dtype=dtype)
         if bias:
-            self.bias = Parameter(zeros(out_features, device=device, dtype=dtype))
+            self.bias = unset(out_features, device=device, dtype=dtype)
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()

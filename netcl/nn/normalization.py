@@ -9,8 +9,7 @@ from netcl.core.dtypes import DType
 from netcl.nn import functional as F
 from netcl.nn import init
 from netcl.nn.module import Module
-from netcl.nn.parameter import Parameter
-from netcl.ops.creation import ones
+from netcl.nn.parameter import Parameter, unset
 from netcl.tensor import Tensor
 
 
@@ -29,7 +28,7 @@ class LayerNorm(Module):
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         for name, wanted in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
-            value = Parameter(ones(self.normalized_shape, device=device, dtype=dtype)) if wanted else None
+            value = unset(*self.normalized_shape, device=device, dtype=dtype) if wanted else None
             self.register_parameter(name, value)
         self.reset_parameters()
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
+from netcl.core.device import device as find_device
+from netcl.core.dtypes import DType, float32
+from netcl.graph.value import Value
 from netcl.tensor import Tensor
 
 
@@ -31,6 +35,13 @@ class Parameter(Tensor):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _from_host, (self.detach().numpy(), self.requires_grad)
+
+
+def unset(*size: int, device: Any = None, dtype: DType | None = None) -> Parameter:
+    """A parameter with arbitrary elements, to be filled at once by a function of `netcl.nn.init`. Records nothing."""
+    target, dtype = find_device(device), dtype or float32
+    buffer = target.pool.allocate(prod(size) * dtype.itemsize)
+    return Parameter(Tensor._wrap(Value.realised(buffer, size, dtype, target)))
 
 
 def _from_host(array: Any, requires_grad: bool) -> Parameter:

@@ -35,8 +35,9 @@ class Tree:
             self.register_parameter(name, value, _replace=True)
         elif isinstance(value, Tree):
             self._require_init("module")
-            self._forget(name)
-            values["_module_names"][name] = None
+            if name not in values["_module_names"]:  # a replaced part keeps its place
+                self._forget(name)
+                values["_module_names"][name] = None
             values[name] = value
         elif name in values.get("_parameter_names", ()):
             if value is not None:

@@ -90,8 +90,8 @@ _METHODS: dict[str, Any] = {
 }  # fmt: skip
 
 _NAMES = {
-    elementwise: "add sub mul div pow square abs neg sign exp expm1 log log1p sqrt rsqrt sin cos tanh sigmoid erf floor "
-                 "relu clamp maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor logical_not "
+    elementwise: "add sub mul div pow square abs neg sign exp expm1 log log1p sqrt rsqrt sin cos tanh sigmoid erf "
+                 "floor relu clamp maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor logical_not "
                  "bitwise_and bitwise_or bitwise_xor bitwise_not",
     reduction: "sum mean amax amin var std logsumexp argmax argmin",
     linalg: "matmul mm bmm contract",

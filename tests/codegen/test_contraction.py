@@ -372,6 +372,18 @@ def test_many_small_products_share_a_launch(device: Any) -> None:
     assert len(names) == 1
 
 
+def test_equal_products_share_code(device: Any) -> None:
+    if device.target != "cpu":
+        pytest.skip("only the cpu target merges")
+    data = [(normal(21, 600), normal(600, 24)) for _ in range(9)]
+    operands = [(nc.tensor(a), nc.tensor(b)) for a, b in data]
+    with launches() as names:
+        results = [a @ b * (n + 1.0) for n, (a, b) in enumerate(operands)]
+        for n, (result, (a, b)) in enumerate(zip(results, data, strict=True)):
+            close(result, (n + 1) * (a.astype(float) @ b), 600 * (n + 1))
+    assert names == ["matmul_21x600x24"]
+
+
 def test_dot_products_are_for_few_rows_along_k() -> None:
     def suits(m: int, k: int, n: int, a: tuple[int, ...], b: tuple[int, ...]) -> bool:
         class Fake:

@@ -44,7 +44,7 @@ def test_module_list_members_are_parameters_of_the_owner() -> None:
     assert len(list(layers.parameters())) == 8
     assert len(layers[1:]) == 3
     del layers[0]
-    assert list(layers.state_dict())[0] == "0.weight"
+    assert next(iter(layers.state_dict())) == "0.weight"
     with pytest.raises(NotImplementedError):
         layers(nc.ones(1))
 

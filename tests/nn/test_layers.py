@@ -12,11 +12,25 @@ import netcl as nc
 from netcl import nn
 
 LAYERS: list[tuple[str, tuple, dict[str, Any]]] = [
-    ("Linear", (6, 5), {}), ("Linear", (6, 5), {"bias": False}), ("LayerNorm", (6,), {}), ("LayerNorm", ((4, 6),), {"eps": 1e-3}),
-    ("LayerNorm", (6,), {"elementwise_affine": False}), ("LayerNorm", (6,), {"bias": False}), ("ReLU", (), {}),
-    ("LeakyReLU", (0.1,), {}), ("GELU", (), {}), ("GELU", ("tanh",), {}), ("Tanh", (), {}), ("Sigmoid", (), {}), ("SiLU", (), {}),
-    ("Softmax", (1,), {}), ("LogSoftmax", (-1,), {}), ("Flatten", (), {}), ("Flatten", (0, 1), {}), ("Identity", (3,), {}),
-]  # fmt: skip
+    ("Linear", (6, 5), {}),
+    ("Linear", (6, 5), {"bias": False}),
+    ("LayerNorm", (6,), {}),
+    ("LayerNorm", ((4, 6),), {"eps": 1e-3}),
+    ("LayerNorm", (6,), {"elementwise_affine": False}),
+    ("LayerNorm", (6,), {"bias": False}),
+    ("ReLU", (), {}),
+    ("LeakyReLU", (0.1,), {}),
+    ("GELU", (), {}),
+    ("GELU", ("tanh",), {}),
+    ("Tanh", (), {}),
+    ("Sigmoid", (), {}),
+    ("SiLU", (), {}),
+    ("Softmax", (1,), {}),
+    ("LogSoftmax", (-1,), {}),
+    ("Flatten", (), {}),
+    ("Flatten", (0, 1), {}),
+    ("Identity", (3,), {}),
+]
 
 
 @pytest.mark.parametrize(("name", "args", "options"), LAYERS, ids=lambda x: str(x))
@@ -52,11 +66,19 @@ def test_dropout_keeps_the_mean_scales_what_stays_and_rests_in_eval() -> None:
 
 
 INITS: list[tuple[str, dict[str, Any]]] = [
-    ("uniform_", {"a": -2, "b": 3}), ("normal_", {"mean": 1, "std": 2}), ("trunc_normal_", {"std": 0.5, "a": -1, "b": 0.7}),
-    ("constant_", {"val": 0.3}), ("ones_", {}), ("zeros_", {}), ("eye_", {}), ("xavier_uniform_", {"gain": 2}),
-    ("xavier_normal_", {}), ("kaiming_uniform_", {"a": math.sqrt(5)}), ("kaiming_uniform_", {"nonlinearity": "relu"}),
+    ("uniform_", {"a": -2, "b": 3}),
+    ("normal_", {"mean": 1, "std": 2}),
+    ("trunc_normal_", {"std": 0.5, "a": -1, "b": 0.7}),
+    ("constant_", {"val": 0.3}),
+    ("ones_", {}),
+    ("zeros_", {}),
+    ("eye_", {}),
+    ("xavier_uniform_", {"gain": 2}),
+    ("xavier_normal_", {}),
+    ("kaiming_uniform_", {"a": math.sqrt(5)}),
+    ("kaiming_uniform_", {"nonlinearity": "relu"}),
     ("kaiming_normal_", {"mode": "fan_out", "nonlinearity": "relu"}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "options"), INITS, ids=lambda x: str(x))

@@ -71,10 +71,10 @@ def test_attribute_rules_are_pytorchs() -> None:
         net.register_parameter("a.b", None)
     with pytest.raises(TypeError, match="not a Module"):
         net.add_module("other", 3)
+    computed = nn.Parameter(nc.ones(1))
+    computed._node = (computed * 2)._node
     with pytest.raises(ValueError, match="history"):
-        with_history = nn.Parameter(nc.ones(1))
-        with_history._node = (with_history * 2)._node
-        net.register_parameter("computed", with_history)
+        net.register_parameter("computed", computed)
 
 
 def test_a_name_can_change_its_kind() -> None:
@@ -164,7 +164,12 @@ def test_load_state_dict_lists_all_mismatches_at_once_and_changes_nothing() -> N
     with pytest.raises(RuntimeError) as raised:
         net.load_state_dict(state)
     text = str(raised.value)
-    for part in ('Missing key(s) in state_dict: "scale"', 'Unexpected key(s) in state_dict: "extra"', "first.weight", "[2, 2]"):
+    for part in (
+        'Missing key(s) in state_dict: "scale"',
+        'Unexpected key(s) in state_dict: "extra"',
+        "first.weight",
+        "[2, 2]",
+    ):
         assert part in text
     np.testing.assert_array_equal(net.first.bias.detach().numpy(), before)
 

@@ -28,7 +28,7 @@ class Generator:
 
     >>> import netcl as nc
     >>> nc.randperm(4, generator=nc.Generator().manual_seed(0)).tolist()
-    [2, 0, 1, 3]
+    [0, 1, 3, 2]
     """
 
     def __init__(self, device: str = "cpu") -> None:

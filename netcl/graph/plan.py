@@ -18,6 +18,7 @@ from typing import Any
 from netcl.codegen.ir import KernelSource
 from netcl.core.replay import Step, replay
 from netcl.graph import flags
+from netcl.graph.prune import Pruning, prune, pruning
 from netcl.graph.value import Trace, Value
 
 MAX_PLANS = int(os.environ.get("NETCL_MAX_PLANS", "1024"))  # least recently used plans beyond this are dropped
@@ -46,7 +47,7 @@ class Plan:
 
 _pack_offset = struct.Struct("q").pack
 statistics = Statistics()
-_plans: OrderedDict[tuple, Plan] = OrderedDict()
+_plans: OrderedDict[tuple, Plan | Pruning] = OrderedDict()  # a Pruning: the key of a trace with dead records
 _lock = threading.RLock()
 
 
@@ -65,31 +66,47 @@ def execute(trace: Trace) -> None:
     if not held:
         trace.records.clear()
         return
-    free = _free_inputs(trace)
-    device = trace.device
-    key = (
-        device,
-        device.target,
-        tuple(trace.records),
-        tuple([position for position, _ in held]),
-        tuple(trace.sharing),
-        free,
-    )
-    with _lock:
-        plan = _plans.get(key)
+    key = _key(trace, held)
+    plan = _find(key)
+    if plan is None:
+        plan = pruning(trace, [position for position, _ in held])
         if plan is not None:
-            _plans.move_to_end(key)
-            statistics.replayed += 1
+            _keep(key, plan)
+    if isinstance(plan, Pruning):
+        prune(trace, plan)
+        held = _held(trace)
+        key = _key(trace, held)
+        plan = _find(key)
     if plan is None:
         from netcl.graph.planner import build
 
-        plan = build(trace, [position for position, _ in held], set(free))
-        with _lock:
-            statistics.planned += 1
-            _plans[key] = plan
-            while len(_plans) > MAX_PLANS:
-                _plans.popitem(last=False)
+        plan = build(trace, [position for position, _ in held], set(key[-1]))
+        statistics.planned += 1
+        _keep(key, plan)
+    else:
+        statistics.replayed += 1
     _run(plan, trace, dict(held))
+
+
+def _key(trace: Trace, held: list[tuple[int, Value]]) -> tuple:
+    device = trace.device
+    positions = tuple([position for position, _ in held])
+    return device, device.target, tuple(trace.records), positions, tuple(trace.sharing), _free_inputs(trace)
+
+
+def _find(key: tuple) -> Any:
+    with _lock:
+        found = _plans.get(key)
+        if found is not None:
+            _plans.move_to_end(key)
+        return found
+
+
+def _keep(key: tuple, plan: Plan | Pruning) -> None:
+    with _lock:
+        _plans[key] = plan
+        while len(_plans) > MAX_PLANS:
+            _plans.popitem(last=False)
 
 
 def _held(trace: Trace) -> list[tuple[int, Value]]:

@@ -11,7 +11,7 @@ from netcl.autograd.tape import apply, apply_composite
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
 from netcl.graph import primitives
-from netcl.ops.elementwise import check_devices, literal
+from netcl.ops.elementwise import cast, check_devices, literal
 from netcl.ops.shape import apply_view, axis_of
 from netcl.tensor import Tensor
 
@@ -42,12 +42,12 @@ def reduce(op: str, input: Tensor, dim: Dim, keepdim: bool) -> Tensor:
 
 def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
     """The sum over dim (all dimensions by default). Integers and bools add up as int64."""
-    return reduce("sum", input if dtype is None else input.to(dtype), dim, keepdim)
+    return reduce("sum", input if dtype is None else cast(input, dtype), dim, keepdim)
 
 
 def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
     """The mean over dim (all dimensions by default). RuntimeError for integers, as in PyTorch."""
-    input = input if dtype is None else input.to(dtype)
+    input = input if dtype is None else cast(input, dtype)
     if input.dtype.category != 2:
         raise RuntimeError(
             f"mean: expected a floating-point tensor, got {input.dtype}; convert it with .float(), or pass dtype="

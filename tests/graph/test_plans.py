@@ -61,6 +61,19 @@ def test_a_sliding_window_over_one_array_plans_once():
     assert plan.statistics.planned == planned
 
 
+def test_leftovers_of_set_up_do_not_give_a_plan_of_their_own():
+    x = host(6, 7)
+    (x.exp() * 3.0).numpy()
+    planned = plan.statistics.planned
+    for _ in range(2):
+        nc.zeros(5, 5) + 1.5
+        (host(3) @ host(3)).relu()
+        y = x.exp() * 2.0
+        nc.ones(4).sum() * 4.5
+        np.testing.assert_allclose(y.numpy(), np.exp(x.numpy()) * 2, rtol=1e-6)
+    assert plan.statistics.planned == planned
+
+
 def test_the_plan_cache_is_bounded(monkeypatch):
     monkeypatch.setattr(plan, "MAX_PLANS", 5)
     x = host(3)

@@ -1,0 +1,76 @@
+"""RAdam: Adam that waits until it knows the gradients' spread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import sqrt
+from typing import Any
+
+from netcl.optim.optimizer import Optimizer, check_not_negative, record_update, refuse, register_update
+from netcl.optim.stepwise import ascended, at_their_steps, check_betas, mixed
+from netcl.tensor import Tensor
+
+
+class RAdam(Optimizer):
+    """Liu et al. (2020): Adam whose steps are rectified for how few gradients its mean square is of.
+
+    The first steps (5 with the default betas) follow the mean gradient alone, later ones are Adam's with a factor
+    that grows to 1; so two kernels are compiled in all. PyTorch's arguments and numbers. All parameters are updated
+    together, whatever `foreach` says. ValueError for negative options and betas outside [0, 1).
+
+    `optim.RAdam(model.parameters(), lr=1e-3)`
+    """
+
+    def __init__(
+        self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        weight_decay: float = 0, decoupled_weight_decay: bool = False, *, foreach: bool | None = None,
+        maximize: bool = False, capturable: bool = False, differentiable: bool = False,
+    ) -> None:  # fmt: skip
+        refuse("RAdam", capturable=capturable, differentiable=differentiable)
+        super().__init__(params, {
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        })  # fmt: skip
+
+    def _check(self, group: dict[str, Any]) -> None:
+        check_not_negative(lr=group["lr"], epsilon=group["eps"])
+        check_betas(group["betas"])
+        check_not_negative(weight_decay=group["weight_decay"])
+
+    def _update(self, group: dict[str, Any]) -> None:
+        lr, decay, (beta1, beta2) = group["lr"], group["weight_decay"], group["betas"]
+        decoupled = bool(group["decoupled_weight_decay"])
+        for step, members, states in at_their_steps(self, group, ["exp_avg", "exp_avg_sq"]):
+            factor = _rectification(beta2, step)
+            scale = -lr / (1 - beta1**step)
+            if factor is not None:
+                scale *= factor * sqrt(1 - beta2**step)
+            flags = (decay != 0, decoupled, bool(group["maximize"]), 1 - beta1 < 0.5, factor is not None)
+            numbers = [1 - beta1, beta1, beta2, 1 - beta2, group["eps"], scale]
+            if decay != 0:
+                numbers.append(1 - lr * decay if decoupled else decay)
+            record_update("radam", flags, numbers, members, states)
+
+
+def _rectification(beta2: float, step: int) -> float | None:
+    """The paper's r_t; None while the mean square is of too few gradients (no more than 5) to have a variance."""
+    longest = 2 / (1 - beta2) - 1
+    length = longest - 2 * step * beta2**step / (1 - beta2**step)
+    if length <= 5:
+        return None
+    return sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
+
+
+def _radam(flags: tuple, numbers: list[Tensor], p: Tensor, g: Tensor, m: Tensor, v: Tensor) -> tuple:
+    decays, decoupled, maximize, small_share, rectified = flags
+    new1, old1, old2, new2, eps, minus_step = numbers[:6]
+    g = ascended(g, maximize, p, numbers[6] if decays and not decoupled else None)
+    if decays and decoupled:
+        p = p * numbers[6]
+    m = mixed(m, g, new1, old1, small_share)
+    v = v * old2 + g * g * new2
+    direction = m / (v.sqrt() + eps) if rectified else m
+    return p + direction * minus_step, m, v
+
+
+register_update("radam", _radam)

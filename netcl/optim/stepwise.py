@@ -1,0 +1,54 @@
+"""What optimizers with running averages share: state made on the first step, step counts, averages, weight decay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+from netcl.optim.optimizer import Optimizer, batches, zeros_for
+from netcl.tensor import Tensor
+
+
+def check_betas(betas: tuple[float, float]) -> None:
+    """ValueError for a decay rate of an average outside [0, 1)."""
+    for number, beta in enumerate(betas):
+        if not 0.0 <= beta < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {number}: {beta}")
+
+
+def at_their_steps(
+    optimizer: Optimizer, group: dict[str, Any], kinds: list[str], at: Callable[[dict[str, Any]], Hashable] | None = None
+) -> Iterator[tuple[int, list[Tensor], list[list[Tensor]]]]:
+    """(step, parameters, their states by kind) for each set of a group's parameters that one record can update.
+
+    `step` counts from 1. State that is missing starts as zeros. A step is counted once its update has been recorded,
+    so an update that raised (a gradient's shape) has not happened. `at` tells parameters of one step apart.
+    """
+    state = optimizer.state
+
+    def key(parameter: Tensor) -> Hashable:
+        own = state[parameter]
+        return own.get("step", 0), None if at is None else at(own)
+
+    for (step, _), members in batches(group["params"], key):
+        for parameter in members:
+            own = state[parameter]
+            own.setdefault("step", step)
+            for kind in kinds:
+                if own.get(kind) is None:
+                    own[kind] = zeros_for(parameter)
+        yield step + 1, members, [[state[parameter][kind] for parameter in members] for kind in kinds]
+        for parameter in members:
+            state[parameter]["step"] = step + 1
+
+
+def ascended(gradient: Tensor, maximize: bool, parameter: Tensor, decay: Tensor | None) -> Tensor:
+    """The gradient to go down: turned round if the aim is a maximum, with the penalty's share if there is one."""
+    if maximize:
+        gradient = -gradient
+    return gradient if decay is None else gradient + parameter * decay
+
+
+def mixed(average: Tensor, new: Tensor, share: Tensor, rest: Tensor, small_share: bool) -> Tensor:
+    """rest * average + share * new, where share + rest = 1, from the end that rounds less (as torch.lerp does)."""
+    return average + (new - average) * share if small_share else new - (new - average) * rest

@@ -380,9 +380,11 @@ def _unwrapped(data: Any) -> Any:
 
 
 def upload(array: np.ndarray, device: Device) -> Value:
+    dtype = dtypes.from_numpy(array.dtype)
+    device.require(dtype)
     buffer = device.pool.allocate(array.nbytes)
     launch.write(device, buffer, array)
-    return Value.realised(buffer, array.shape, dtypes.from_numpy(array.dtype), device)
+    return Value.realised(buffer, array.shape, dtype, device)
 
 
 def to_host(value: Value) -> np.ndarray:

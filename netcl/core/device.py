@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, Literal, Self, TypeVar, overload
 
+from netcl.core.dtypes import DType, float64
 from netcl.core import debug, fork, pocl, probe, runtime
 from netcl.core.memory import BufferPool
 from netcl.core.probe import Capabilities
@@ -146,6 +147,13 @@ class Device:
                     self.queue.finish()
                     del self.__dict__["queue"]
                 self._profiling = wanted
+
+    def require(self, dtype: DType) -> None:
+        """RuntimeError for a dtype that this device cannot compute with (float64 on many integrated GPUs)."""
+        if dtype is float64 and not self.capabilities.fp64:
+            raise RuntimeError(
+                f"{self} ({self.name}) has no float64; use float32, or another device (netcl devices lists what each has)"
+            )
 
     def __enter__(self) -> Self:
         _local.entered.append(self)

@@ -39,6 +39,8 @@ def full(
         dtype = number_dtype(fill_value, dtypes.bool_)
     value = _fill(fill_value, dtype)
     target = device if device is not None and hasattr(device, "pool") else find_device(device)
+    if target is not None:
+        target.require(dtype)
     result = Tensor._wrap(record_literal(value, dtype, target))
     if shape:
         result = result.reshape((1,) * len(shape)).expand(shape)

@@ -281,4 +281,8 @@ def cast(input: Tensor, dtype: DType) -> Tensor:
     """The same values in another dtype."""
     if not isinstance(dtype, DType):
         raise TypeError(f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}")
-    return input if input.dtype is dtype else apply("cast", (input,), dtype.name)
+    if input.dtype is dtype:
+        return input
+    if dtype is dtypes.float64 and input._value.device is not None:
+        input._value.device.require(dtype)
+    return apply("cast", (input,), dtype.name)

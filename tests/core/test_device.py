@@ -252,3 +252,17 @@ def test_a_fork_after_first_use_raises_instead_of_hanging(python) -> None:  # ty
 def test_a_fork_before_first_use_works(python) -> None:  # type: ignore[no-untyped-def]
     done = python(FORK.format(before=""))
     assert done.stdout.split()[-1] == "0", done.stderr
+
+
+def test_float64_on_a_device_without_it_is_refused_where_it_is_asked_for(monkeypatch):
+    import dataclasses
+
+    import netcl as nc
+
+    chosen = nc.current_device()
+    without = dataclasses.replace(chosen.capabilities, fp64=False)
+    monkeypatch.setattr(type(chosen), "capabilities", property(lambda self: without))
+    x = nc.tensor([1.0])
+    for make in (x.double, lambda: nc.tensor([1.0], dtype=nc.float64), lambda: nc.zeros(3, dtype=nc.float64)):
+        with pytest.raises(RuntimeError, match="has no float64"):
+            make()

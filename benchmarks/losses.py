@@ -35,6 +35,8 @@ def cases() -> Iterator[harness.Case]:
 
 
 def _case(name: str, nc, torch, loss, torch_loss, x: np.ndarray, y: np.ndarray, wanted: float | None) -> harness.Case:
+    from netcl.graph.value import flush_thread
+
     ours, our_target = nc.tensor(x, requires_grad=True), nc.tensor(y)
     theirs, their_target = torch.tensor(x, requires_grad=True), torch.tensor(y)
 
@@ -42,7 +44,7 @@ def _case(name: str, nc, torch, loss, torch_loss, x: np.ndarray, y: np.ndarray, 
         ours.grad = None
         value = loss(ours, our_target)
         value.backward()
-        nc.synchronize()
+        flush_thread()  # what optimizer.step() ends with: enqueues, does not wait
 
     def torch_step() -> None:
         theirs.grad = None
@@ -50,13 +52,15 @@ def _case(name: str, nc, torch, loss, torch_loss, x: np.ndarray, y: np.ndarray, 
         value.backward()
 
     netcl_step()
+    nc.synchronize()
     torch_step()
     np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-4, atol=1e-7)
-    return harness.Case(name, netcl_step, torch_step, wanted)
+    return harness.Case(name, netcl_step, torch_step, wanted, finish=nc.synchronize)
 
 
 if __name__ == "__main__":
     harness.run(
         "losses", "Losses, forward and backward", cases,
-        "A call is the loss, its gradient, and waiting for both.",
+        "A call computes the loss and its gradient; a sample of netcl's ends with waiting for the device, as a training "
+        "loop does when it reads a value.",
     )  # fmt: skip

@@ -109,7 +109,7 @@ def devices() -> None:
     found = find()
     try:
         default, reason = default_device(), default_reason()
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         default, reason = None, str(error)
     table = Table("name", "device", "what it can do, by probe", show_lines=True)
     for device in found:

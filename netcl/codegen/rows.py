@@ -158,7 +158,7 @@ class Rows:
 
     # ---- accumulators ----
 
-    def _accumulate(self, reduction: Reduction, name: str, value: Value, lanes: int) -> str:
+    def _accumulate(self, reduction: Reduction, name: str, value: Value, lanes: int, counted: str = "") -> str:
         dtype = accumulator_dtype(reduction.node.op, reduction.node.dtype)
         text = value.text
         source = reduction.node.src[0].dtype
@@ -167,6 +167,8 @@ class Rows:
             text = cl.convert(text, source, dtype, width)
         if lanes > 1 and not value.vector:
             text = cl.splat(text, dtype, lanes)
+        if counted:
+            text = cl.select(counted, text, cl.splat(identity(reduction.node.op, dtype), dtype, lanes), dtype, lanes)
         return f"{name} = {combine(reduction.node.op, name, text, dtype, lanes)};"
 
     def _declare(self, reduction: Reduction, name: str, lanes: int) -> str:
@@ -218,15 +220,16 @@ class Rows:
         self._know(reduction, self._finished(reduction, total, 1), False, 0)
 
     def _body(
-        self, reductions: list[Reduction], names: list[str], lanes: int, stores: list[tuple[Node, Coordinates]]
-    ) -> list[str]:
-        """One turn of an innermost loop: evaluate, accumulate, store."""
+        self, reductions: list[Reduction], names: list[str], lanes: int, stores: list[tuple[Node, Coordinates]],
+        counted: str = "",
+    ) -> list[str]:  # fmt: skip
+        """One turn of an innermost loop: evaluate, accumulate (only the lanes `counted`, where given), store."""
         scope = self.emitter.push()
         depth = len(self.emitter.scopes) - 1
         shift = self._bind_depth(depth)
         for reduction, name in zip(reductions, names, strict=True):
             value = self.emitter.evaluate(reduction.node.src[0], reduction.source)
-            scope.lines.append(self._accumulate(reduction, name, value, lanes))
+            scope.lines.append(self._accumulate(reduction, name, value, lanes, counted))
         self._store_all(scope, stores)
         self._unbind_depth(shift)
         return self.emitter.pop().lines

@@ -30,22 +30,30 @@ class CpuRows(Rows):
         return self._vector_loop([reduction], [name], lanes, "0", str(size), size, [])
 
     def _vector_loop(
-        self, reductions: list[Reduction], names: list[str], lanes: int, begin: str, end: str, size: int | None,
+        self, reductions: list[Reduction], names: list[str], lanes: int, begin: str, end: str, size: int,
         stores: list[tuple[Node, Coordinates]],
     ) -> list[str]:  # fmt: skip
-        """for v in [begin, end): vectors of lanes, then one by one; reductions end up in the scalars `names`."""
+        """for v in [begin, end): vectors of lanes; reductions end up in the scalars `names`.
+
+        Where `size` turns are not a multiple of the lanes, the last vector starts earlier and overlaps the one before:
+        it stores the same values again, and the lanes that were counted already are masked out of the reductions.
+        """
         emitter, lines = self.emitter, []
         outer_lanes = emitter.lanes
         vectors = [emitter.fresh("a") for _ in reductions] if lanes > 1 else names
         lines.append(f"{self.index_type} v = {begin};")
-        if lanes > 1 and (size is None or size >= lanes):
+        if lanes > 1:
             lines += [self._declare(r, n, lanes) for r, n in zip(reductions, vectors, strict=True)]
             emitter.lanes = lanes
             body = self._body(reductions, vectors, lanes, stores)
             lines += self._long_loop(reductions, vectors, lanes, end, size, body)
+            if size % lanes:
+                new = f"(int{lanes})({', '.join('1' if n >= lanes - size % lanes else '0' for n in range(lanes))})"
+                body = self._body(reductions, vectors, lanes, stores, counted=new)
+                lines += [f"v = {size - lanes};", "{", *indent(body), "}"]
             for r, vector, name in zip(reductions, vectors, names, strict=True):
                 lines += self._fold(r, vector, name, lanes)
-        if lanes == 1 or size is None or size % lanes:
+        else:
             emitter.lanes = 1
             body = self._body(reductions, names, 1, stores)
             lines += [f"for (; v < {end}; ++v) {{", *indent(body), "}"]

@@ -1,11 +1,25 @@
-"""Datasets and loaders, under PyTorch's names (`netcl.utils.data` is the same)."""
+"""Datasets and loaders, under PyTorch's names (`netcl.utils.data` is the same); files and real sets beside them."""
 
+from netcl.data import sets
 from netcl.data.collate import default_collate, default_convert
+from netcl.data.csv_files import CsvFolder, read_csv
 from netcl.data.dataloader import DataLoader
-from netcl.data.dataset import ConcatDataset, Dataset, Subset, TensorDataset, random_split
-from netcl.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler
+from netcl.data.dataset import ConcatDataset, Dataset, StackDataset, Subset, TensorDataset, random_split
+from netcl.data.idx import IdxDataset, read_idx
+from netcl.data.info import WorkerInfo, get_worker_info
+from netcl.data.iterable import ChainDataset, IterableDataset
+from netcl.data.sampler import (  # fmt: skip
+    BatchSampler,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)  # fmt: skip
 
 __all__ = [
-    "BatchSampler", "ConcatDataset", "DataLoader", "Dataset", "RandomSampler", "Sampler", "SequentialSampler", "Subset",
-    "SubsetRandomSampler", "TensorDataset", "default_collate", "default_convert", "random_split",
+    "BatchSampler", "ChainDataset", "ConcatDataset", "CsvFolder", "DataLoader", "Dataset", "IdxDataset",
+    "IterableDataset", "RandomSampler", "Sampler", "SequentialSampler", "StackDataset", "Subset", "SubsetRandomSampler",
+    "TensorDataset", "WeightedRandomSampler", "WorkerInfo", "default_collate", "default_convert", "get_worker_info",
+    "random_split", "read_csv", "read_idx", "sets",
 ]  # fmt: skip

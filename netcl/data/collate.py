@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from netcl.data.host import HostTensor, batch_tensor
 from netcl.tensor import Tensor, to_host
 
 
 def default_collate(batch: Sequence[Any]) -> Any:
     """Samples put together along a new first dimension: tensors, arrays and numbers become tensors, strings a list;
-    mappings, tuples and lists are put together entry by entry.
+    mappings, tuples and lists are put together entry by entry. In a worker the tensors are NumPy arrays (HostTensor).
 
     TypeError for other things, RuntimeError for samples that don't fit together.
 
@@ -26,13 +27,14 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, Tensor):
         return Tensor(_stacked([to_host(sample._value) for sample in batch]), device=first.device)
     if isinstance(first, (np.ndarray, np.generic)):
-        return Tensor(_stacked([np.asarray(sample) for sample in batch]))
+        device = first.place if isinstance(first, HostTensor) else None
+        return batch_tensor(_stacked([np.asarray(sample) for sample in batch]), device)
     if isinstance(first, bool):
-        return Tensor(np.array(batch, np.bool_))
+        return batch_tensor(np.array(batch, np.bool_))
     if isinstance(first, float):
-        return Tensor(np.array(batch, np.float64))
+        return batch_tensor(np.array(batch, np.float64))
     if isinstance(first, int):
-        return Tensor(np.array(batch, np.int64))
+        return batch_tensor(np.array(batch, np.int64))
     if isinstance(first, (str, bytes)):
         return list(batch)
     if isinstance(first, Mapping):
@@ -59,7 +61,7 @@ def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
 def default_convert(sample: Any) -> Any:
     """One sample as it is, NumPy arrays as tensors: what a DataLoader without batches gives."""
     if isinstance(sample, (np.ndarray, np.generic)) and np.asarray(sample).dtype.kind in "fiub":
-        return Tensor(np.asarray(sample))
+        return sample if isinstance(sample, HostTensor) else batch_tensor(np.asarray(sample))
     if isinstance(sample, Mapping):
         return {key: default_convert(value) for key, value in sample.items()}
     if isinstance(sample, tuple):

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from netcl.data.batches import WorkerBatches
 from netcl.data.collate import default_collate, default_convert
-from netcl.data.dataset import host_item
+from netcl.data.fetch import Fetcher
+from netcl.data.iterable import IterableDataset
+from netcl.data.pool import Pool
 from netcl.data.sampler import BatchSampler, RandomSampler, SequentialSampler
+from netcl.data.worker import Job, run
 from netcl.random import Generator, random_int64
-from netcl.tensor import Tensor, upload
 
 
 class DataLoader:
     """Iterate over a dataset in batches: DataLoader(dataset, batch_size=1, shuffle=False, ..) as in PyTorch.
 
+    With num_workers the dataset is copied to that many processes, which read batches ahead (prefetch_factor each) as
+    NumPy arrays; the tensors are made here. A worker never uses a device: the tensors of its dataset are NumPy arrays.
+    As a worker imports the script, that must do its work under `if __name__ == "__main__":`.
+
     A TensorDataset is read by whole batches: one gather on the host and one upload for each of its tensors.
-    Batches are on the device already, so `pin_memory` has nothing to do and is refused, as are workers for now.
+    Batches are on the device already, so `pin_memory` has nothing to do and is refused.
+    ValueError for options that exclude each other; an error in a worker is raised here with the worker's traceback.
 
     >>> import netcl as nc
     >>> from netcl.data import DataLoader, TensorDataset
@@ -28,14 +38,12 @@ class DataLoader:
         self, dataset: Any, batch_size: int | None = 1, shuffle: bool | None = None, sampler: Iterable | None = None,
         batch_sampler: Iterable | None = None, num_workers: int = 0, collate_fn: Callable | None = None,
         pin_memory: bool = False, drop_last: bool = False, timeout: float = 0, worker_init_fn: Callable | None = None,
-        *, generator: Generator | None = None, prefetch_factor: int | None = None, persistent_workers: bool = False,
+        multiprocessing_context: Any = None, generator: Generator | None = None, *,
+        prefetch_factor: int | None = None, persistent_workers: bool = False,
     ) -> None:  # fmt: skip
-        if num_workers < 0:
-            raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
-        _refuse(
-            num_workers=num_workers, pin_memory=pin_memory, timeout=timeout, worker_init_fn=worker_init_fn,
-            prefetch_factor=prefetch_factor, persistent_workers=persistent_workers,
-        )  # fmt: skip
+        _check_worker_options(num_workers, timeout, prefetch_factor, persistent_workers)
+        if pin_memory:
+            raise NotImplementedError("DataLoader(pin_memory=True): batches are on the device already; leave it out")
         if sampler is not None and shuffle:
             raise ValueError("sampler option is mutually exclusive with shuffle")
         if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
@@ -44,59 +52,107 @@ class DataLoader:
             )
         if batch_size is None and drop_last:
             raise ValueError("batch_size=None option disables auto-batching and is mutually exclusive with drop_last")
-        if not hasattr(dataset, "__getitem__"):
-            kind = type(dataset).__name__
-            raise TypeError(f"DataLoader: {kind} has no __getitem__; only datasets that are read by index work")
         self.dataset = dataset
         self.generator = generator
-        if sampler is None:
-            sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
+        self.iterable = isinstance(dataset, IterableDataset)
+        if self.iterable:
+            for name, option in (("shuffle", shuffle), ("sampler", sampler), ("batch_sampler", batch_sampler)):
+                if option:
+                    raise ValueError(f"DataLoader with IterableDataset: expected unspecified {name} option")
+            if batch_size is not None:
+                BatchSampler([], batch_size, drop_last)  # raises what is wrong with them
+        elif not hasattr(dataset, "__getitem__"):
+            kind = type(dataset).__name__
+            raise TypeError(f"DataLoader: {kind} has no __getitem__, and it is no IterableDataset")
+        else:
+            if sampler is None:
+                sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
+            if batch_sampler is None and batch_size is not None:
+                batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+            elif batch_sampler is not None:
+                batch_size = None
         self.sampler = sampler
-        if batch_sampler is None and batch_size is not None:
-            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
-        elif batch_sampler is not None:
-            batch_size = None
         self.batch_sampler = batch_sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
+        self.batched = batch_sampler is not None or batch_size is not None
         self.num_workers = num_workers
-        self.collate_fn = collate_fn or (default_convert if batch_sampler is None else default_collate)
+        self.timeout = timeout
+        self.worker_init_fn = worker_init_fn
+        self.prefetch_factor = (prefetch_factor or 2) if num_workers else None
+        self.persistent_workers = persistent_workers
+        self.multiprocessing_context = _context(multiprocessing_context, num_workers)
+        self.collate_fn = collate_fn or (default_collate if self.batched else default_convert)
+        self._pool: Pool | None = None
 
     def __iter__(self) -> Iterator[Any]:
-        random_int64(self.generator)  # the seed that PyTorch draws for its workers, here too
-        return self._batches() if self.batch_sampler is not None else self._samples()
+        if not self.num_workers:
+            random_int64(self.generator)  # the seed that PyTorch draws for its workers, here too
+            return self._batches()
+        pool = self._pool
+        if pool is None or pool.closed:
+            pool = self._started(random_int64(self.generator))
+            self._pool = pool if self.persistent_workers else None
+        return WorkerBatches(pool, self._tasks(), self.prefetch_factor or 2, self.timeout, self.persistent_workers)
 
     def __len__(self) -> int:
-        return len(self.batch_sampler if self.batch_sampler is not None else self.sampler)  # type: ignore[arg-type]
+        if not self.iterable:
+            return len(self.batch_sampler if self.batch_sampler is not None else self.sampler)  # type: ignore[arg-type]
+        count = len(self.dataset)
+        if self.batch_size is None:
+            return count
+        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
 
-    def _samples(self) -> Iterator[Any]:
-        for index in self.sampler:
-            yield self.collate_fn(self.dataset[index])
+    def _tasks(self) -> Iterator[Any]:
+        """What a Fetcher gets for each batch."""
+        if self.iterable:
+            return itertools.repeat(self.batch_size)
+        if type(self.batch_sampler) is BatchSampler:
+            return self.batch_sampler.arrays() if hasattr(self.dataset, "host_batch") else iter(self.batch_sampler)
+        return iter(self.batch_sampler if self.batch_sampler is not None else self.sampler)  # type: ignore[arg-type]
 
     def _batches(self) -> Iterator[Any]:
-        dataset, collate, sampler = self.dataset, self.collate_fn, self.batch_sampler
-        assert sampler is not None
-        host_batch = getattr(dataset, "host_batch", None)
-        if collate is not default_collate:
-            for indices in sampler:
-                yield collate([dataset[index] for index in indices])
-        elif host_batch is None:
-            for indices in sampler:
-                yield default_collate([host_item(dataset, index) for index in indices])
-        else:
-            for indices in sampler.arrays() if type(sampler) is BatchSampler else sampler:
-                yield [_uploaded(rows, device) for rows, device in host_batch(indices)]
+        fetcher = Fetcher(self.dataset, self.collate_fn, self.batched, self.drop_last)
+        for task in self._tasks():
+            try:
+                batch = fetcher.fetch(task)
+            except StopIteration:
+                if fetcher.rest is None:  # the dataset's own mistake, which must not pass for the end
+                    raise
+                return
+            yield batch
 
-
-def _uploaded(rows: Any, device: Any) -> Tensor:
-    """Rows of a tensor back to its device; rows of a NumPy array, which may be of any dtype, to the current one."""
-    return Tensor(rows) if device is None else Tensor._wrap(upload(rows, device))
-
-
-def _refuse(**asked: Any) -> None:
-    """Raise for what is not here."""
-    for name, value in asked.items():
-        if value:
-            raise NotImplementedError(
-                f"DataLoader({name}={value!r}): batches are made in this process for now; leave {name} out"
+    def _started(self, seed: int) -> Pool:
+        jobs = [
+            Job(
+                self.dataset, self.collate_fn, self.batched, self.drop_last, self.worker_init_fn, seed, worker,
+                self.num_workers,
             )
+            for worker in range(self.num_workers)
+        ]  # fmt: skip
+        return Pool(self.multiprocessing_context, run, jobs)
+
+
+def _check_worker_options(workers: int, timeout: float, prefetch: int | None, persistent: bool) -> None:
+    if workers < 0:
+        raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
+    if timeout < 0:
+        raise ValueError("timeout option should be non-negative")
+    if not workers:
+        for name, option in (("timeout", timeout), ("prefetch_factor", prefetch), ("persistent_workers", persistent)):
+            if option:
+                raise ValueError(f"{name} option could only be specified in multiprocessing: it needs num_workers > 0")
+    elif prefetch is not None and prefetch <= 0:
+        raise ValueError("prefetch_factor option should be positive")
+
+
+def _context(asked: Any, workers: int) -> Any:
+    """The multiprocessing context: 'spawn' unless 'forkserver' is asked for."""
+    if asked is None:
+        return multiprocessing.get_context("spawn") if workers else None
+    if not workers:
+        raise ValueError("multiprocessing_context can only be used with multi-process loading (num_workers > 0)")
+    context = multiprocessing.get_context(asked) if isinstance(asked, str) else asked
+    if context.get_start_method() == "fork":
+        raise ValueError("multiprocessing_context='fork': OpenCL does not survive a fork; use 'spawn' or 'forkserver'")
+    return context

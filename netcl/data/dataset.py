@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
@@ -57,6 +58,9 @@ class TensorDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.tensors[0])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_copies": [None] * len(self.tensors)}
 
     def _host(self, number: int) -> np.ndarray:
         """The elements of one tensor on the host; copied again if the tensor has been changed since."""
@@ -130,6 +134,38 @@ class ConcatDataset(Dataset):
         return host_item(*self._place(index))
 
 
+class StackDataset(Dataset):
+    """Datasets of one length side by side: sample i is a tuple of their samples i, or a dict with the keywords' names.
+
+    ValueError where the lengths differ, for none at all, and for both positional and keyword datasets.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if args and kwargs:
+            raise ValueError("StackDataset: give the datasets either by position (a tuple) or by keyword (a dict)")
+        self.datasets: Any = args or kwargs
+        parts = self._parts()
+        if not parts:
+            raise ValueError("At least one dataset should be passed")
+        if len({len(part) for part in parts}) != 1:
+            raise ValueError(f"Size mismatch between datasets: lengths {[len(part) for part in parts]}")
+
+    def _parts(self) -> list[Any]:
+        return list(self.datasets.values() if isinstance(self.datasets, dict) else self.datasets)
+
+    def _sample(self, entries: list[Any]) -> Any:
+        return dict(zip(self.datasets, entries, strict=True)) if isinstance(self.datasets, dict) else tuple(entries)
+
+    def __len__(self) -> int:
+        return len(self._parts()[0])
+
+    def __getitem__(self, index: int) -> Any:
+        return self._sample([part[index] for part in self._parts()])
+
+    def _host_item(self, index: int) -> Any:
+        return self._sample([host_item(part, index) for part in self._parts()])
+
+
 def random_split(dataset: Any, lengths: Sequence[int | float], generator: Generator | None = None) -> list[Subset]:
     """Subsets of the given lengths, or of fractions that add up to 1, with samples drawn as PyTorch draws them."""
     sizes: list[Any] = list(lengths)
@@ -140,6 +176,11 @@ def random_split(dataset: Any, lengths: Sequence[int | float], generator: Genera
         sizes = [math.floor(len(dataset) * fraction) for fraction in sizes]
         for number in range(len(dataset) - sum(sizes)):
             sizes[number % len(sizes)] += 1
+        for number, size in enumerate(sizes):
+            if size == 0:
+                warnings.warn(
+                    f"Length of split at index {number} is 0. This might result in an empty dataset.", stacklevel=2
+                )
     if sum(sizes) != len(dataset):
         raise ValueError(
             f"Sum of input lengths ({sum(sizes)}) does not equal the length of the input dataset ({len(dataset)})"

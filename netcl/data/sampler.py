@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from netcl import draws
-from netcl.random import Generator, permutation, random_int64
+from netcl.random import Generator, default_generator, permutation, random_int64
+from netcl.tensor import Tensor
 
 
 class Sampler:
@@ -98,6 +99,57 @@ class SubsetRandomSampler(Sampler):
 
     def __len__(self) -> int:
         return len(self.indices)
+
+
+class WeightedRandomSampler(Sampler):
+    """num_samples indices, each drawn with a chance in proportion to its weight.
+
+    weights: n numbers >= 0 (a list, an array or a tensor). ValueError unless it has one dimension; RuntimeError for
+    negative or infinite weights, for none above 0, and without replacement for fewer weights above 0 than samples.
+    Without replacement PyTorch's order differs on Intel CPUs, where it draws by MKL.
+    """
+
+    def __init__(
+        self, weights: Any, num_samples: int, replacement: bool = True, generator: Generator | None = None
+    ) -> None:
+        if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples <= 0:
+            raise ValueError(f"num_samples should be a positive integer value, but got num_samples={num_samples}")
+        if not isinstance(replacement, bool):
+            raise ValueError(f"replacement should be a boolean value, but got replacement={replacement}")
+        self.weights = np.asarray(weights.tolist() if isinstance(weights, Tensor) else weights, np.float64)
+        if self.weights.ndim != 1:
+            raise ValueError(f"weights should be a 1d sequence but given weights have shape {self.weights.shape}")
+        self.num_samples = num_samples
+        self.replacement = replacement
+        self.generator = generator
+
+    def order(self) -> np.ndarray:
+        """One pass as an array: torch.multinomial's numbers for float64 weights."""
+        weights, count = self.weights, self.num_samples
+        if not (np.isfinite(weights) & (weights >= 0)).all():
+            raise RuntimeError("WeightedRandomSampler: weights must be finite and not negative")
+        if not weights.sum() > 0:
+            raise RuntimeError("WeightedRandomSampler: no weight is above 0")
+        if not self.replacement and count > np.count_nonzero(weights):
+            raise RuntimeError(
+                f"WeightedRandomSampler: cannot draw {count} samples without replacement from "
+                f"{np.count_nonzero(weights)} weights above 0"
+            )
+        generator = self.generator or default_generator
+        with generator.lock:
+            if self.replacement and count > 1:
+                ends = np.cumsum(weights)
+                ends /= ends[-1]
+                return np.searchsorted(ends, draws.unit_float64(generator.engine, count))
+            waits = -np.log1p(-draws.unit_float64(generator.engine, len(weights)))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.argsort(-weights / waits, kind="stable")[:count]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order().tolist())
+
+    def __len__(self) -> int:
+        return self.num_samples
 
 
 class BatchSampler(Sampler):

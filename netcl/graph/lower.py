@@ -241,4 +241,7 @@ def _expand_composite(graph: Graph, primitive: Any, src: list[Node], arg: Any) -
             sources[position] = graph.literal(float(number) if dtype.category == 2 else number, dtype)
     nodes = lower(graph, trace.records, {value.index for value in outputs}, sources)
     lowered = [nodes[value.index] for value in outputs]
+    metas = primitive.infer(src, arg)
+    for node, meta in zip(lowered, metas if several else [metas], strict=True):
+        assert (node.shape, node.dtype) == tuple(meta), f"{primitive.name}: its body gives {node}, its infer rule {meta}"
     return tuple(lowered) if several else lowered[0]

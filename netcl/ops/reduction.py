@@ -184,7 +184,7 @@ def mse_loss(input: Tensor, target: Tensor, reduction: Any = "mean") -> Tensor:
 def _mse_infer(operands: Any, reduction: str) -> tuple:
     x, y = operands
     shape = primitives.broadcast_shapes("mse_loss", [x.shape, y.shape])
-    dtype = primitives.result_dtype(operands)
+    dtype = dtypes.promote(x.dtype, y.dtype)
     if dtype.category != 2:
         raise RuntimeError(
             f"mse_loss: expected floating-point tensors, got {x.dtype} and {y.dtype}; convert them with .float()"

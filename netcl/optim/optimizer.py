@@ -142,6 +142,10 @@ class Optimizer:
             for own, saved in zip(self.param_groups, saved_groups, strict=True)
         ]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A learning rate scheduler has put a step() of this very object here: a copy's must not update the original.
+        return {name: value for name, value in self.__dict__.items() if name != "step"}
+
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
         for number, group in enumerate(self.param_groups):
@@ -151,9 +155,11 @@ class Optimizer:
 
 
 def _fitted(name: str, value: Any, parameter: Tensor) -> Any:
-    """A loaded state entry: tensors on the parameter's device in its dtype, step counts as ints."""
+    """A loaded state entry: tensors on the parameter's device in its dtype, numbers as ints and floats."""
     if name == "step":
         return int(value)
+    if name == "mu_product":  # a number here, a tensor of one in a state of PyTorch's
+        return float(value)
     if isinstance(value, Tensor):
         if value.shape != parameter.shape:
             shapes = f"{list(value.shape)}, its parameter {list(parameter.shape)}"

@@ -17,7 +17,7 @@ def check_betas(betas: tuple[float, float]) -> None:
 
 
 def at_their_steps(
-    optimizer: Optimizer, group: dict[str, Any], kinds: list[str], at: Callable[[dict[str, Any]], Hashable] | None = None
+    optimizer: Optimizer, group: dict[str, Any], kinds: list[str], at: Callable[[dict], Hashable] | None = None
 ) -> Iterator[tuple[int, list[Tensor], list[list[Tensor]]]]:
     """(step, parameters, their states by kind) for each set of a group's parameters that one record can update.
 

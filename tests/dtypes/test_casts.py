@@ -45,7 +45,8 @@ def test_casts_round_as_numpy_does_bit_for_bit(device, target):
                     wide = x.astype(np.float64)
                     defined = np.abs(wide) < float(limits.max)  # not NaN either
                 got, expected = got[defined], wide[defined].astype(np.int64).astype(dtype)
-            nan = (expected != expected) & (got != got)
+            with np.errstate(invalid="ignore"):  # bfloat16 has signalling NaNs
+                nan = (expected != expected) & (got != got)
             np.testing.assert_array_equal(got[~nan], expected[~nan], err_msg=f"{source} -> {name}")
             if dtype.kind not in "iub":
                 assert (np.signbit(got) == np.signbit(expected))[~nan].all(), (source, name)

@@ -8,14 +8,14 @@ from netcl.data.dataset import ConcatDataset, Dataset, StackDataset, Subset, Ten
 from netcl.data.idx import IdxDataset, read_idx
 from netcl.data.info import WorkerInfo, get_worker_info
 from netcl.data.iterable import ChainDataset, IterableDataset
-from netcl.data.sampler import (  # fmt: skip
+from netcl.data.sampler import (
     BatchSampler,
     RandomSampler,
     Sampler,
     SequentialSampler,
     SubsetRandomSampler,
     WeightedRandomSampler,
-)  # fmt: skip
+)
 
 __all__ = [
     "BatchSampler", "ChainDataset", "ConcatDataset", "CsvFolder", "DataLoader", "Dataset", "IdxDataset",

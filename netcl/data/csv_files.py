@@ -88,7 +88,7 @@ class CsvFolder(ConcatDataset):
                 raise ValueError(f"{path} has columns {', '.join(table)}, but {paths[0]} has {', '.join(names)}")
             for name, cells in table.items():
                 if cells.dtype.kind == "U":
-                    raise ValueError(f"{path}: column {name!r} holds text ({cells[0]!r}); read it with read_csv")
+                    raise ValueError(f"{path}: column {name!r} holds text ({str(cells[0])!r}); read it with read_csv")
         whole = all(table[target].dtype == np.int64 for _, table in tables)
         kind = np.int64 if whole else np.float32
         super().__init__(

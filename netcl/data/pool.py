@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -112,6 +113,7 @@ def _interrupts_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # multiprocessing's own helper; starting it unblocks the signal again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -123,7 +125,10 @@ def _receive(connections: list[Connection], awake: Connection, arrived: queue.Si
     """The thread: everything the workers send goes to the queue; None once for a worker that has gone."""
     listening: dict[Any, int] = {connection: number for number, connection in enumerate(connections)}
     while listening:
-        ready = wait([*listening, awake])
+        try:
+            ready = wait([*listening, awake])
+        except OSError:  # closed: the pool was collected while this thread ran the collector
+            return
         if awake in ready:
             return
         for connection in ready:

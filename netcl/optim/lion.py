@@ -39,7 +39,7 @@ class Lion(Optimizer):
         flags = (decay != 0, bool(group["maximize"]))
         numbers = [beta1, 1 - beta1, beta2, 1 - beta2, -lr]
         if decay != 0:
-            numbers.append(1 - lr * decay)
+            numbers.append(decay)
         for _, members, states in at_their_steps(self, group, ["exp_avg"]):
             record_update("lion", flags, numbers, members, states)
 
@@ -49,9 +49,10 @@ def _lion(flags: tuple, numbers: list[Tensor], p: Tensor, g: Tensor, m: Tensor) 
     old1, new1, old2, new2, minus_lr = numbers[:5]
     if maximize:
         g = -g
+    step = sign(m * old1 + g * new1)
     if decays:
-        p = p * numbers[5]
-    return p + sign(m * old1 + g * new1) * minus_lr, m * old2 + g * new2
+        step = step + p * numbers[5]  # not p * (1 - lr * decay): a factor so near 1 has lost lr's digits in float32
+    return p + step * minus_lr, m * old2 + g * new2
 
 
 register_update("lion", _lion)

@@ -59,6 +59,6 @@ class MultiplicativeLR(_ByFunctions):
     def get_lr(self) -> list[float]:
         """The groups' rates at `self.last_epoch`."""
         self._warn_outside_step()
-        if self._is_initial or self.last_epoch <= 0:
+        if self._is_initial:
             return self._rates()
         return [rate * function(self.last_epoch) for rate, function in zip(self._rates(), self.lr_lambdas, strict=True)]

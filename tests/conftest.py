@@ -64,6 +64,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("device", found, ids=[short_name(device) for device in found], indirect=True)
 
 
+    if "place" in metafunc.fixturenames:
+        found = usable_devices(metafunc.config)
+        cases = [(device, device.target) for device in found]
+        cases += [(device, kind) for device in found[:1] for kind in TARGETS if kind != device.target]
+        names = [f"{short_name(device)}-{kind}" for device, kind in cases]
+        metafunc.parametrize("place", cases, ids=names, indirect=True)
+
+
 def short_name(device: Device) -> str:
     """A device in a test's id: pocl, intel, or its kind and number."""
     for word, short in (("Portable", "pocl"), ("Intel", "intel"), ("NVIDIA", "nvidia"), ("AMD", "amd")):
@@ -98,6 +106,16 @@ def target(request: pytest.FixtureRequest) -> Iterator[str]:
 
     with target_override(request.param):
         yield request.param
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each device with the code of its kind, and the first one with the other kind too: device x target, smaller."""
+    from netcl.core.device import target_override
+
+    device, kind = request.param
+    with device, target_override(kind):
+        yield
 
 
 @pytest.fixture(params=["lazy", "eager"])

@@ -15,7 +15,6 @@ from netcl.codegen.targets import Target
 from netcl.codegen.totals import Partial, partials_in, partials_out, scratch_words
 from netcl.codegen.views import Coordinates
 
-
 BLOCK = 256  # turns of a loop after which a running sum is put aside, so that long float32 sums stay accurate
 
 
@@ -296,12 +295,12 @@ class Rows:
             self._know(reduction, self._finished(reduction, name, lanes), lanes > 1, 1)
 
     def _cascade(
-        self, reductions: list[Reduction], names: list[str], lanes: int, variable: str, first: str, last: str, turns: int,
-        body: list[str],
+        self, reductions: list[Reduction], names: list[str], lanes: int, variable: str, first: str, last: str,
+        turns: int, body: list[str],
     ) -> list[str]:  # fmt: skip
-        """for (variable = first; variable < last; ++variable) body. Where that may be more `turns` than BLOCK, float sums
-        are put aside after every block, and sums of blocks after every block of blocks: adding millions of float32
-        numbers one by one would lose digits."""
+        """for (variable = first; variable < last; ++variable) body. Where that may be more `turns` than BLOCK, float
+        sums are put aside after every block, and sums of blocks after every block of blocks: adding millions of
+        float32 numbers one by one would lose digits."""
         kind = self.index_type
         pairs = zip(reductions, names, strict=True)
         sums = [(r, n) for r, n in pairs if r.node.op == "sum" and r.node.dtype.category == 2]

@@ -243,5 +243,5 @@ def _expand_composite(graph: Graph, primitive: Any, src: list[Node], arg: Any) -
     lowered = [nodes[value.index] for value in outputs]
     metas = primitive.infer(src, arg)
     for node, meta in zip(lowered, metas if several else [metas], strict=True):
-        assert (node.shape, node.dtype) == tuple(meta), f"{primitive.name}: its body gives {node}, its infer rule {meta}"
+        assert (node.shape, node.dtype) == tuple(meta), f"{primitive.name}: body {node}, infer {meta}"
     return tuple(lowered) if several else lowered[0]

@@ -178,20 +178,34 @@ def _erf(x: Any) -> Any:
     return np.vectorize(erf, otypes=[np.float64])(x)
 
 
-def _periodic(name: str) -> str:
-    """sin and cos. PoCL 3.0's are wrong in every lane of a float vector of which one lane is huge, infinite or NaN
-    (sin(1e-4) gives 0.0128): there such vectors are halved."""
+def _on_pocl(name: str, scalar: str, vector: str) -> str:
+    """A function that PoCL 3.0 does inexactly for floats, as netcl_<name>: bodies over x, with {n} lanes and for PoCL
+    only. Doubles and other runtimes take the built-in one."""
     overloaded = "__attribute__((overloadable))"
-    lines = ["#ifdef POCL_DEVICE_ADDRESS_BITS", f"float {overloaded} netcl_{name}(float x) {{ return {name}(x); }}"]
+    lines = ["#ifdef POCL_DEVICE_ADDRESS_BITS", f"float {overloaded} netcl_{name}(float x) {{ return {scalar}; }}"]
     for n in (2, 4, 8, 16):
-        lines.append(
-            f"float{n} {overloaded} netcl_{name}(float{n} x) {{ return all(isless(fabs(x), (float{n})(3e4f))) ? "
-            f"{name}(x) : (float{n})(netcl_{name}(x.lo), netcl_{name}(x.hi)); }}"
-        )
+        lines.append(f"float{n} {overloaded} netcl_{name}(float{n} x) {{ return {vector.replace('{n}', str(n))}; }}")
     lines.append("#ifdef cl_khr_fp64")
-    for lanes in ("", "2", "4", "8", "16"):
-        lines.append(f"double{lanes} {overloaded} netcl_{name}(double{lanes} x) {{ return {name}(x); }}")
+    for n in ("", 2, 4, 8, 16):
+        lines.append(f"double{n} {overloaded} netcl_{name}(double{n} x) {{ return {name}(x); }}")
     return "\n".join([*lines, "#endif", "#else", f"#define netcl_{name} {name}", "#endif"])
+
+
+def _periodic(name: str) -> str:
+    """sin and cos. PoCL's are wrong in every lane of a vector of which one lane is huge, infinite or NaN (sin(1e-4)
+    gives 0.0128): there such vectors are halved."""
+    halves = f"(float{{n}})(netcl_{name}(x.lo), netcl_{name}(x.hi))"
+    return _on_pocl(name, f"{name}(x)", f"all(isless(fabs(x), (float{{n}})(3e4f))) ? {name}(x) : {halves}")
+
+
+def _saturated_tanh() -> str:
+    """tanh. PoCL's stays a bit below 1 for any x, and 1 - tanh(x)^2 times a large x then is not the 0 that it should be."""
+    one = "copysign((float{n})(1.0f), x)"
+    return _on_pocl(
+        "tanh",
+        "fabs(x) > 9.02f ? copysign(1.0f, x) : tanh(x)",
+        f"select(tanh(x), {one}, isgreater(fabs(x), (float{{n}})(9.02f)))",
+    )
 
 
 def _shared(g: Any, tie: Any, lost: Any, won: Any) -> tuple:
@@ -225,7 +239,7 @@ _elementwise("rsqrt", "(({T})(1) / sqrt({0}))", lambda g, y, x: (g * y * y * y *
              _floating, autocast="float32")
 _elementwise("sin", "netcl_sin({0})", lambda g, y, x: (g * x.cos(),), np.sin, _floating, preamble=_periodic("sin"))
 _elementwise("cos", "netcl_cos({0})", lambda g, y, x: (-g * x.sin(),), np.cos, _floating, preamble=_periodic("cos"))
-_elementwise("tanh", "tanh({0})", lambda g, y, x: (g * (1 - y * y),), np.tanh, _floating)
+_elementwise("tanh", "netcl_tanh({0})", lambda g, y, x: (g * (1 - y * y),), np.tanh, _floating, preamble=_saturated_tanh())
 _elementwise("sigmoid", "(({T})(1) / (({T})(1) + exp(-{0})))", lambda g, y, x: (g * y * (1 - y),), _logistic, _floating)
 _elementwise("erf", "erf({0})", lambda g, y, x: (g * (-(x * x)).exp() * TWO_OVER_ROOT_PI,), _erf, _floating)
 _elementwise("floor", "floor({0})", lambda g, y, x: (g.new_zeros(g.shape),), np.floor, _no_bool, integer="{0}")

@@ -28,42 +28,86 @@ def weights() -> nc.Tensor:
 
 GROUPS = {
     "arithmetic": [
-        (lambda a, b: a + b, "rv"), (lambda a, b: a - b, "rv"), (lambda a, b: a * b, "rv"), (lambda a, b: a / b, "rp"), (lambda a: -a, "r"),
-        (lambda a, b: a**b, "pp"), (lambda a: a**3, "r"), (lambda a: a**2.5, "p"), (lambda a: 2**a, "r"), (lambda a: a**-1, "p"),
+        (lambda a, b: a + b, "rv"),
+        (lambda a, b: a - b, "rv"),
+        (lambda a, b: a * b, "rv"),
+        (lambda a, b: a / b, "rp"),
+        (lambda a: -a, "r"),
+        (lambda a, b: a**b, "pp"),
+        (lambda a: a**3, "r"),
+        (lambda a: a**2.5, "p"),
+        (lambda a: 2**a, "r"),
+        (lambda a: a**-1, "p"),
     ],
     "functions": [
-        (lambda a: a.exp(), "r"), (lambda a: a.expm1(), "r"), (lambda a: a.log(), "p"), (lambda a: a.log1p(), "p"), (lambda a: a.sqrt(), "p"),
-        (lambda a: a.rsqrt(), "p"), (lambda a: a.sin(), "r"), (lambda a: a.cos(), "r"), (lambda a: a.tanh(), "r"), (lambda a: a.sigmoid(), "r"),
-        (lambda a: a.erf(), "r"), (lambda a: a.relu() * a, "r"), (lambda a: a.abs() * a, "r"), (lambda a: a.sign() * a, "r"),
-        (lambda a: a.floor() * a, "r"), (lambda a: a.clone() * a.contiguous(), "r"), (lambda a: a.clamp(-1, 1) * a, "r"),
+        (lambda a: a.exp(), "r"),
+        (lambda a: a.expm1(), "r"),
+        (lambda a: a.log(), "p"),
+        (lambda a: a.log1p(), "p"),
+        (lambda a: a.sqrt(), "p"),
+        (lambda a: a.rsqrt(), "p"),
+        (lambda a: a.sin(), "r"),
+        (lambda a: a.cos(), "r"),
+        (lambda a: a.tanh(), "r"),
+        (lambda a: a.sigmoid(), "r"),
+        (lambda a: a.erf(), "r"),
+        (lambda a: a.relu() * a, "r"),
+        (lambda a: a.abs() * a, "r"),
+        (lambda a: a.sign() * a, "r"),
+        (lambda a: a.floor() * a, "r"),
+        (lambda a: a.clone() * a.contiguous(), "r"),
+        (lambda a: a.clamp(-1, 1) * a, "r"),
     ],
     "choices": [
-        (lambda a, b: nc.maximum(a, b), "rr"), (lambda a, b: nc.minimum(a, b), "rr"), (lambda a, b: nc.where(a > 0, a * 2, b), "rr"),
-        (lambda a: a.amax(1), "r"), (lambda a: a.amin(0), "r"), (lambda a: a.gather(1, nc.tensor([[0, 0], [2, 1]])), "r"),
+        (lambda a, b: nc.maximum(a, b), "rr"),
+        (lambda a, b: nc.minimum(a, b), "rr"),
+        (lambda a, b: nc.where(a > 0, a * 2, b), "rr"),
+        (lambda a: a.amax(1), "r"),
+        (lambda a: a.amin(0), "r"),
+        (lambda a: a.gather(1, nc.tensor([[0, 0], [2, 1]])), "r"),
     ],
     "reductions": [
-        (lambda a: a.sum(0), "r"), (lambda a: a.mean(1), "r"), (lambda a: a.var(1), "r"), (lambda a: a.std(), "r"), (lambda a: a.logsumexp(1), "r"),
+        (lambda a: a.sum(0), "r"),
+        (lambda a: a.mean(1), "r"),
+        (lambda a: a.var(1), "r"),
+        (lambda a: a.std(), "r"),
+        (lambda a: a.logsumexp(1), "r"),
     ],
     "views": [
-        (lambda a: a.reshape(3, 2).permute(1, 0)[:, ::2].flip(0), "r"), (lambda a: a.expand(2, 3) * 2, "v"), (lambda a: a[1, 1:3], "r"),
-        (lambda a: a.pad_with_zeros([(1, 0), (0, 2)]).unsqueeze(1).squeeze().flatten(), "r"), (lambda a: a.narrow(1, 1, 2).t(), "r"),
+        (lambda a: a.reshape(3, 2).permute(1, 0)[:, ::2].flip(0), "r"),
+        (lambda a: a.expand(2, 3) * 2, "v"),
+        (lambda a: a[1, 1:3], "r"),
+        (lambda a: a.pad_with_zeros([(1, 0), (0, 2)]).unsqueeze(1).squeeze().flatten(), "r"),
+        (lambda a: a.narrow(1, 1, 2).t(), "r"),
     ],
     "products": [
-        (lambda a, b: a @ b.T, "rr"), (lambda a, b: a @ b, "rv"), (lambda a, b: a @ b, "vv"), (lambda a, b: a.unsqueeze(0) @ b.T, "rr"),
-        (lambda a, b: F.linear(a, b), "rr"), (lambda a, b, c: F.linear(a, b, c[:2]), "rrv"),
+        (lambda a, b: a @ b.T, "rr"),
+        (lambda a, b: a @ b, "rv"),
+        (lambda a, b: a @ b, "vv"),
+        (lambda a, b: a.unsqueeze(0) @ b.T, "rr"),
+        (lambda a, b: F.linear(a, b), "rr"),
+        (lambda a, b, c: F.linear(a, b, c[:2]), "rrv"),
     ],
     "activations": [
-        (F.gelu, "r"), (lambda a: F.gelu(a, "tanh"), "r"), (F.silu, "r"), (F.softplus, "r"), (lambda a: F.leaky_relu(a) * a, "r"),
-        (lambda a: F.softmax(a, 1), "r"), (lambda a: F.softmax(a, 0), "r"), (lambda a: F.log_softmax(a, 1), "r"), (lambda a: F.softmin(a, -1), "r"),
+        (F.gelu, "r"),
+        (lambda a: F.gelu(a, "tanh"), "r"),
+        (F.silu, "r"),
+        (F.softplus, "r"),
+        (lambda a: F.leaky_relu(a) * a, "r"),
+        (lambda a: F.softmax(a, 1), "r"),
+        (lambda a: F.softmax(a, 0), "r"),
+        (lambda a: F.log_softmax(a, 1), "r"),
+        (lambda a: F.softmin(a, -1), "r"),
         (lambda a, w, c: F.layer_norm(a, 3, w, c), "rvv"),
     ],
     "losses": [
         *((lambda a, b, r=r: F.mse_loss(a, b, r), "rr") for r in ("mean", "sum", "none", "batchmean")),
-        (lambda a: F.cross_entropy(a, labels()), "r"), (lambda a: F.cross_entropy(a, labels(), weights(), label_smoothing=0.1), "r"),
+        (lambda a: F.cross_entropy(a, labels()), "r"),
+        (lambda a: F.cross_entropy(a, labels(), weights(), label_smoothing=0.1), "r"),
         (lambda a: F.cross_entropy(a, labels(), ignore_index=0, reduction="none"), "r"),
         (lambda a, b: F.cross_entropy(a, F.softmax(b, 1)), "rr"),
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -82,7 +126,9 @@ def wrong(x: nc.Tensor) -> nc.Tensor:
 
 def test_gradcheck_finds_a_wrong_gradient_and_says_where():
     x = nc.tensor(np.array([[1.0, 3.0]]), requires_grad=True)
-    with pytest.raises(RuntimeError, match=r"output 0 at \[0, 0\] in input 0 at \[0, 0\] is 1\.0.*differences give 2\.0"):
+    with pytest.raises(
+        RuntimeError, match=r"output 0 at \[0, 0\] in input 0 at \[0, 0\] is 1\.0.*differences give 2\.0"
+    ):
         gradcheck(wrong, x)
     assert gradcheck(wrong, x, raise_exception=False) is False
     assert gradcheck(lambda t: t * t, x)

@@ -17,7 +17,7 @@ def make() -> tuple:
 
 
 @pytest.mark.parametrize(
-    "wrong, kind, words",
+    ("wrong", "kind", "words"),
     [
         (lambda x, n, b: x + nc.ones(4), RuntimeError, r"add.*\[2, 3\].*\[4\]"),
         (lambda x, n, b: x * nc.ones(2), RuntimeError, r"mul.*\[2, 3\].*\[2\]"),
@@ -51,7 +51,7 @@ def make() -> tuple:
         (lambda x, n, b: x.clamp(), RuntimeError, "clamp.*min.*max"),
         (lambda x, n, b: -b, RuntimeError, "neg.*bool"),
         (lambda x, n, b: b - b, RuntimeError, "sub.*bool"),
-        (lambda x, n, b: n ** -1, RuntimeError, "pow.*negative"),
+        (lambda x, n, b: n**-1, RuntimeError, "pow.*negative"),
         (lambda x, n, b: x & 1, NotImplementedError, "bitwise_and.*float32"),
         (lambda x, n, b: b @ b, RuntimeError, "matmul.*bool"),
         (lambda x, n, b: x[5], IndexError, "5.*dimension 0.*size 2"),
@@ -107,7 +107,11 @@ def make() -> tuple:
         (lambda x, n, b: nc.ones(2, requires_grad=True).numpy(), RuntimeError, r"detach\(\)\.numpy\(\)"),
         (lambda x, n, b: x.register_hook(print), RuntimeError, "does not require"),
         (lambda x, n, b: x.backward(), RuntimeError, "no graph.*no_grad"),
-        (lambda x, n, b: F.mse_loss(x, n, reduction="median"), ValueError, "mse_loss.*median.*mean.*sum.*none.*batchmean"),
+        (
+            lambda x, n, b: F.mse_loss(x, n, reduction="median"),
+            ValueError,
+            "mse_loss.*median.*mean.*sum.*none.*batchmean",
+        ),
         (lambda x, n, b: F.mse_loss(x, 1.0), TypeError, "mse_loss.*target.*float"),
         (lambda x, n, b: F.mse_loss(n, n), RuntimeError, "mse_loss.*int64"),
         (lambda x, n, b: F.cross_entropy(x, n, reduction="batchmean"), ValueError, "cross_entropy.*batchmean.*mean"),
@@ -115,15 +119,23 @@ def make() -> tuple:
         (lambda x, n, b: F.cross_entropy(x, nc.ones(3, 2)), ValueError, r"cross_entropy.*\[3, 2\].*\[2, 3\]"),
         (lambda x, n, b: F.cross_entropy(n, n[0]), RuntimeError, "cross_entropy.*int64"),
         (lambda x, n, b: F.cross_entropy(x, b[:2]), RuntimeError, "cross_entropy.*bool"),
-        (lambda x, n, b: F.cross_entropy(x, n[:2], weight=nc.ones(2)), RuntimeError, r"cross_entropy.*weight.*3.*\[2\]"),
-        (lambda x, n, b: F.cross_entropy(x, n[:2], weight=nc.ones(3, requires_grad=True)), RuntimeError, "weight.*detach"),
+        (
+            lambda x, n, b: F.cross_entropy(x, n[:2], weight=nc.ones(2)),
+            RuntimeError,
+            r"cross_entropy.*weight.*3.*\[2\]",
+        ),
+        (
+            lambda x, n, b: F.cross_entropy(x, n[:2], weight=nc.ones(3, requires_grad=True)),
+            RuntimeError,
+            "weight.*detach",
+        ),
         (lambda x, n, b: F.cross_entropy(x, n[:2], label_smoothing=1.5), RuntimeError, "label_smoothing.*1.5"),
         (lambda x, n, b: F.cross_entropy(nc.ones(2, 0), n[:2]), IndexError, r"cross_entropy.*\[2, 0\]"),
         (lambda x, n, b: F.cross_entropy(nc.tensor(1.0), nc.tensor(0)), ValueError, "cross_entropy.*0-d"),
         (lambda x, n, b: F.cross_entropy(x, 1), TypeError, "cross_entropy.*target.*int"),
         (lambda x, n, b: x.gather(0, nc.tensor([[0]])).reshape(3), RuntimeError, "reshape"),
     ],
-)  # fmt: skip
+)
 def test_wrong_input_raises_at_the_users_line(wrong, kind, words):
     x, n, b = make()
     with pytest.raises(kind) as caught:
@@ -138,12 +150,18 @@ def test_tensors_on_two_devices_do_not_mix():
     x, y = nc.tensor(f, device="opencl:0"), nc.tensor(f, device="opencl:1")
     labels = nc.tensor([0, 1], device="opencl:1")
     for name, wrong in (
-        ("add", lambda: x + y), ("where", lambda: nc.where(x > 0, y, y)), ("matmul", lambda: x @ y.T), ("mse_loss", lambda: F.mse_loss(x, y)),
-        ("cross_entropy", lambda: F.cross_entropy(x, labels)), ("linear", lambda: F.linear(x, y)), ("lt", lambda: x < y),
-        ("gather", lambda: x.gather(1, labels.reshape(2, 1))), ("mul", lambda: F.layer_norm(x, 3, y[0])),
+        ("add", lambda: x + y),
+        ("where", lambda: nc.where(x > 0, y, y)),
+        ("matmul", lambda: x @ y.T),
+        ("mse_loss", lambda: F.mse_loss(x, y)),
+        ("cross_entropy", lambda: F.cross_entropy(x, labels)),
+        ("linear", lambda: F.linear(x, y)),
+        ("lt", lambda: x < y),
+        ("gather", lambda: x.gather(1, labels.reshape(2, 1))),
+        ("mul", lambda: F.layer_norm(x, 3, y[0])),
         ("cross_entropy", lambda: F.cross_entropy(x, labels.to("opencl:0"), weight=y[0])),
         ("backward", lambda: nc.ones(2, 3, device="opencl:0", requires_grad=True).backward(y)),
-    ):  # fmt: skip
+    ):
         with pytest.raises(RuntimeError, match=rf"{name}.*opencl:0.*opencl:1|{name}.*opencl:1.*opencl:0"):
             wrong()
     moved = x.to("opencl:1")
@@ -164,10 +182,10 @@ def line() -> int:
     return sys._getframe(1).f_lineno
 
 
-@pytest.mark.parametrize("label, place", [(3, 1), (-1, 0), (-101, 2), (2**40, 3)])
-def test_a_class_out_of_range_raises_at_the_next_read_and_later_reads_work(label, place, device, target, mode):
+@pytest.mark.parametrize(("label", "position"), [(3, 1), (-1, 0), (-101, 2), (2**40, 3)])
+def test_a_class_out_of_range_raises_at_the_next_read_and_later_reads_work(label, position, place, mode):
     labels = np.array([0, 1, 2, 0])
-    labels[place] = label
+    labels[position] = label
     logits = nc.tensor(np.eye(4, 3, dtype=np.float32), requires_grad=True)
     other = nc.tensor([1.0, 2.0])
     loss, at = F.cross_entropy(logits, nc.tensor(labels)), line()
@@ -178,7 +196,7 @@ def test_a_class_out_of_range_raises_at_the_next_read_and_later_reads_work(label
     assert "cross_entropy" in text
     assert f"{__file__}:{at}" in text
     assert f"index {label} " in text
-    assert f"position {place} " in text
+    assert f"position {position} " in text
     assert (other * 2).tolist() == [2.0, 4.0]
     good = F.cross_entropy(logits.detach(), nc.tensor([0, 1, 2, 0]))
     assert np.isfinite(good.item())
@@ -206,18 +224,31 @@ def test_empty_batches_give_pytorchs_results(torch):
     w, v = nc.ones(2, 3, requires_grad=True), torch.ones(2, 3, requires_grad=True)
     for reduction in ("mean", "sum", "none"):
         for ours, theirs in (
-            (F.cross_entropy(x, nc.zeros(0, dtype=nc.int64), reduction=reduction), TF.cross_entropy(t, torch.zeros(0, dtype=torch.int64), reduction=reduction)),
-            (F.mse_loss(x, nc.zeros(0, 3), reduction=reduction), TF.mse_loss(t, torch.zeros(0, 3), reduction=reduction)),
-            (F.cross_entropy(x, nc.zeros(0, 3), reduction=reduction), TF.cross_entropy(t, torch.zeros(0, 3), reduction=reduction)),
-        ):  # fmt: skip
+            (
+                F.cross_entropy(x, nc.zeros(0, dtype=nc.int64), reduction=reduction),
+                TF.cross_entropy(t, torch.zeros(0, dtype=torch.int64), reduction=reduction),
+            ),
+            (
+                F.mse_loss(x, nc.zeros(0, 3), reduction=reduction),
+                TF.mse_loss(t, torch.zeros(0, 3), reduction=reduction),
+            ),
+            (
+                F.cross_entropy(x, nc.zeros(0, 3), reduction=reduction),
+                TF.cross_entropy(t, torch.zeros(0, 3), reduction=reduction),
+            ),
+        ):
             np.testing.assert_array_equal(ours.detach().numpy(), theirs.detach().numpy())
     (F.linear(x, w).sum() + F.layer_norm(x, 3).sum() + F.gelu(x).sum()).backward()
     (TF.linear(t, v).sum() + TF.layer_norm(t, (3,)).sum() + TF.gelu(t).sum()).backward()
     assert tuple(x.grad.shape) == (0, 3)
     np.testing.assert_array_equal(w.grad.numpy(), v.grad.numpy())
-    for a, b in ((nc.ones(3, 0) @ nc.ones(0, 2), torch.ones(3, 0) @ torch.ones(0, 2)), (nc.ones(0, 3) @ nc.ones(3, 2), torch.ones(0, 3) @ torch.ones(3, 2)),
-                 (nc.ones(2, 3, 0) @ nc.ones(2, 0, 4), torch.ones(2, 3, 0) @ torch.ones(2, 0, 4)), (nc.ones(0) @ nc.ones(0), torch.ones(0) @ torch.ones(0)),
-                 (nc.ones(0, 2, 3) @ nc.ones(3, 2), torch.ones(0, 2, 3) @ torch.ones(3, 2))):  # fmt: skip
+    for a, b in (
+        (nc.ones(3, 0) @ nc.ones(0, 2), torch.ones(3, 0) @ torch.ones(0, 2)),
+        (nc.ones(0, 3) @ nc.ones(3, 2), torch.ones(0, 3) @ torch.ones(3, 2)),
+        (nc.ones(2, 3, 0) @ nc.ones(2, 0, 4), torch.ones(2, 3, 0) @ torch.ones(2, 0, 4)),
+        (nc.ones(0) @ nc.ones(0), torch.ones(0) @ torch.ones(0)),
+        (nc.ones(0, 2, 3) @ nc.ones(3, 2), torch.ones(0, 2, 3) @ torch.ones(3, 2)),
+    ):
         assert tuple(a.shape) == tuple(b.shape)
         np.testing.assert_array_equal(a.numpy(), b.numpy())
     assert repr(nc.zeros(0, 3)) == "tensor([], size=(0, 3))"

@@ -16,16 +16,41 @@ def examples(name: str) -> np.ndarray:
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         ends = np.array([limits.min, limits.max, 0, 1, limits.max - 1, limits.min + 1], dtype)
-        return np.concatenate([ends, draws.integers(limits.min, limits.max, 61, dtype=dtype), np.arange(30).astype(dtype)])
+        return np.concatenate(
+            [ends, draws.integers(limits.min, limits.max, 61, dtype=dtype), np.arange(30).astype(dtype)]
+        )
     if name in ("float16", "bfloat16"):
         return np.arange(2**16, dtype=np.uint16).view(dtype)  # all of them
-    edges = [0, -0.0, 1, np.inf, -np.inf, np.nan, 65504, 65519.99, 65520, 65536, 1e-8, 6e-8, 2.98e-8, 1e-45, 3.4e38, 255.5, -1.5, -300]
-    ties = [(np.arange(1, 1000) + 0.5) * 2.0**-24, 1 + np.arange(500) * 2.0**-11, 1 + np.arange(500) * 2.0**-8 + 2.0**-9]
+    edges = [
+        0,
+        -0.0,
+        1,
+        np.inf,
+        -np.inf,
+        np.nan,
+        65504,
+        65519.99,
+        65520,
+        65536,
+        1e-8,
+        6e-8,
+        2.98e-8,
+        1e-45,
+        3.4e38,
+        255.5,
+        -1.5,
+        -300,
+    ]
+    ties = [
+        (np.arange(1, 1000) + 0.5) * 2.0**-24,
+        1 + np.arange(500) * 2.0**-11,
+        1 + np.arange(500) * 2.0**-8 + 2.0**-9,
+    ]
     spread = draws.standard_normal(2000) * 10.0 ** draws.integers(-8, 5, 2000)
     return np.concatenate([edges, spread, *ties]).astype(dtype)
 
 
-def test_casts_round_as_numpy_does_bit_for_bit(device, target):
+def test_casts_round_as_numpy_does_bit_for_bit(place):
     for source in DTYPES:
         x = examples(source)
         tensor = nc.tensor(x)
@@ -81,7 +106,16 @@ def test_host_arrays_of_every_layout_arrive_element_for_element():
     base = np.arange(24, dtype=np.float64).reshape(4, 6)
     frozen = base.copy()
     frozen.flags.writeable = False
-    for array in (base[::-1], base[:, ::-2], base.T, base[1:3, ::3], np.broadcast_to(base[0], (3, 6)), frozen, base[:0], base[2, 3]):
+    for array in (
+        base[::-1],
+        base[:, ::-2],
+        base.T,
+        base[1:3, ::3],
+        np.broadcast_to(base[0], (3, 6)),
+        frozen,
+        base[:0],
+        base[2, 3],
+    ):
         tensor = nc.tensor(array)
         assert tensor.dtype is nc.float64
         assert tuple(tensor.shape) == np.shape(array)
@@ -98,8 +132,25 @@ def test_host_arrays_of_every_layout_arrive_element_for_element():
 
 
 def test_python_data_gets_pytorchs_dtypes(torch):
-    for data in (1, 1.5, True, [1, 2], [1.0, 2], [True, 2], [[1.5], [2]], [], [[]], (1, 2), np.float64(2), np.int32(3), [np.float64(1)],
-                 [np.int32(1)], np.float16([1]), range(3), [nc.tensor(1.0), 2.0]):  # fmt: skip
+    for data in (
+        1,
+        1.5,
+        True,
+        [1, 2],
+        [1.0, 2],
+        [True, 2],
+        [[1.5], [2]],
+        [],
+        [[]],
+        (1, 2),
+        np.float64(2),
+        np.int32(3),
+        [np.float64(1)],
+        [np.int32(1)],
+        np.float16([1]),
+        range(3),
+        [nc.tensor(1.0), 2.0],
+    ):
         ours = nc.tensor(data)
         twin = [1.0, 2.0] if isinstance(data, list) and data and isinstance(data[0], nc.Tensor) else data
         theirs = torch.tensor(twin)

@@ -9,9 +9,24 @@ import netcl.nn.functional as F
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64")
 EDGES = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, np.inf, -np.inf, np.nan, 30.0, -30.0, 1e-4, -1e-4, 88.0, -104.0]
 UNARY = (
-    "neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "erf",
-    "floor", "relu", "square",
-)  # fmt: skip
+    "neg",
+    "abs",
+    "sign",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "sqrt",
+    "rsqrt",
+    "sin",
+    "cos",
+    "tanh",
+    "sigmoid",
+    "erf",
+    "floor",
+    "relu",
+    "square",
+)
 BINARY = ("add", "sub", "mul", "div", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge")
 
 
@@ -31,7 +46,7 @@ def same(actual, expected, **tolerance) -> None:
     np.testing.assert_allclose(got, want, **{"rtol": 2e-6, "atol": 1e-7, "equal_nan": True, **tolerance})
 
 
-def test_unary_values_and_gradients_equal_pytorch(device, target, torch):
+def test_unary_values_and_gradients_equal_pytorch(place, torch):
     x = numbers()
     ours, theirs = [], []
     for name in UNARY:
@@ -50,7 +65,7 @@ def test_unary_values_and_gradients_equal_pytorch(device, target, torch):
             same(a.grad, b.grad, rtol=4e-6, atol=2.5e-7)  # 1 - y * y near y = 1 carries twice the last bit of y
 
 
-def test_binary_values_gradients_and_broadcasts_equal_pytorch(device, target, torch):
+def test_binary_values_gradients_and_broadcasts_equal_pytorch(place, torch):
     x, y = numbers(32).reshape(4, 1, 8), numbers(20)[::-1][:5].reshape(5, 1).copy()
     for name in BINARY:
         a, b = nc.tensor(x, requires_grad=True), nc.tensor(y, requires_grad=True)
@@ -105,7 +120,9 @@ def test_promotion_of_every_pair_of_dtypes_equals_pytorch(torch):
         for number in (True, 2, 2.5):
             assert name_of(made[a] * number) == name_of(theirs[a] * number), (a, number)
             assert name_of(scalars[a] * number) == name_of(single[a] * number), (a, number, "0-d")
-            assert name_of(nc.where(made["bool"], scalars[a], number)) == name_of(torch.where(theirs["bool"], single[a], number))
+            assert name_of(nc.where(made["bool"], scalars[a], number)) == name_of(
+                torch.where(theirs["bool"], single[a], number)
+            )
             assert name_of(scalars[a].exp()) == name_of(single[a].exp())
             assert name_of(made[a].sum()) == name_of(theirs[a].sum())
 
@@ -114,17 +131,39 @@ def test_integers_wrap_and_numbers_compare_by_value_as_in_pytorch(target, torch)
     x = np.array([0, 1, 2, 100, 127, 128, 200, 255] * 3, np.uint8)
     a, b = nc.tensor(x), torch.tensor(x)
     for f in (
-        lambda t: t + 300, lambda t: t - 1, lambda t: t * 3, lambda t: -t, lambda t: t == 200, lambda t: t < 127, lambda t: ~t, lambda t: t & 15, lambda t: t | 64, lambda t: t ^ 255,
-        lambda t: (t + 100) < 50, lambda t: t + t, lambda t: t > 127.5, lambda t: 2 - t, lambda t: t.floor(), lambda t: t.sign(),
-        lambda t: t.relu(), lambda t: t / 2, lambda t: t.sqrt(), lambda t: t**2,
-    ):  # fmt: skip
+        lambda t: t + 300,
+        lambda t: t - 1,
+        lambda t: t * 3,
+        lambda t: -t,
+        lambda t: t == 200,
+        lambda t: t < 127,
+        lambda t: ~t,
+        lambda t: t & 15,
+        lambda t: t | 64,
+        lambda t: t ^ 255,
+        lambda t: (t + 100) < 50,
+        lambda t: t + t,
+        lambda t: t > 127.5,
+        lambda t: 2 - t,
+        lambda t: t.floor(),
+        lambda t: t.sign(),
+        lambda t: t.relu(),
+        lambda t: t / 2,
+        lambda t: t.sqrt(),
+        lambda t: t**2,
+    ):
         same(f(a), f(b))
     y = np.array([-(2**31), 2**31 - 1, -1, 0, 5], np.int32)
     c, d = nc.tensor(y), torch.tensor(y)
     for f in (
-        lambda t: t + 1, lambda t: t * 3, lambda t: t + 2**40, lambda t: t.abs(), lambda t: t.sign(),
-        lambda t: t.long() * t.long(), lambda t: t.long() - 2**31,
-    ):  # fmt: skip
+        lambda t: t + 1,
+        lambda t: t * 3,
+        lambda t: t + 2**40,
+        lambda t: t.abs(),
+        lambda t: t.sign(),
+        lambda t: t.long() * t.long(),
+        lambda t: t.long() - 2**31,
+    ):
         same(f(c), f(d))
     with pytest.raises(OverflowError):
         c + 2**70
@@ -135,7 +174,7 @@ def test_integers_wrap_and_numbers_compare_by_value_as_in_pytorch(target, torch)
     assert not (c == 2**40).numpy().any()
 
 
-def test_sines_are_right_beside_huge_and_infinite_neighbours(device, target):
+def test_sines_are_right_beside_huge_and_infinite_neighbours(place):
     x = np.array([1e-4, np.inf, 0.5, -1e-3, np.nan, 1e5, -2.0, 3.0] * 8, np.float32)
     with np.errstate(invalid="ignore"):
         for name, reference in (("sin", np.sin), ("cos", np.cos)):
@@ -149,10 +188,19 @@ def test_bools_are_added_as_or_and_stay_zero_or_one(target, torch):
     x, y = np.array([True, True, False, False] * 5), np.array([True, False, True, False] * 5)
     a, b, c, d = nc.tensor(x), nc.tensor(y), torch.tensor(x), torch.tensor(y)
     for f in (
-        lambda p, q: p + q, lambda p, q: p * q, lambda p, q: p & q, lambda p, q: p | q, lambda p, q: p ^ q, lambda p, q: ~p,
-        lambda p, q: p.logical_or(q), lambda p, q: p + 1, lambda p, q: p * 2.5,
-        lambda p, q: (p + q).sum(), lambda p, q: p == q, lambda p, q: p < q,
-    ):  # fmt: skip
+        lambda p, q: p + q,
+        lambda p, q: p * q,
+        lambda p, q: p & q,
+        lambda p, q: p | q,
+        lambda p, q: p ^ q,
+        lambda p, q: ~p,
+        lambda p, q: p.logical_or(q),
+        lambda p, q: p + 1,
+        lambda p, q: p * 2.5,
+        lambda p, q: (p + q).sum(),
+        lambda p, q: p == q,
+        lambda p, q: p < q,
+    ):
         same(f(a, b), f(c, d))
     assert set((a + b).numpy().view(np.uint8)) <= {0, 1}
     for wrong in (lambda: -a, lambda: a - b, lambda: a - 1, lambda: a.relu(), lambda: a.abs(), lambda: a**b):
@@ -160,7 +208,7 @@ def test_bools_are_added_as_or_and_stay_zero_or_one(target, torch):
             wrong()
 
 
-def test_where_and_clamp_equal_pytorch(device, target, torch):
+def test_where_and_clamp_equal_pytorch(place, torch):
     x, y = numbers(20), numbers(20)[::-1].copy()
     a, b = nc.tensor(x, requires_grad=True), nc.tensor(y, requires_grad=True)
     c, d = torch.tensor(x, requires_grad=True), torch.tensor(y, requires_grad=True)
@@ -184,15 +232,19 @@ def test_where_sends_no_gradient_to_what_was_not_chosen_even_if_it_is_infinite()
     assert b.grad.tolist() == [0.0, float("inf")]
 
 
-def test_activations_equal_pytorch(device, target, torch):
+def test_activations_equal_pytorch(place, torch):
     TF = torch.nn.functional
     x = numbers()[:-1].reshape(4, 9)
     x[np.isinf(x)] = 40  # PyTorch's gelu is NaN at both infinities
     for f, g in (
-        (F.gelu, TF.gelu), (lambda t: F.gelu(t, "tanh"), lambda t: TF.gelu(t, approximate="tanh")), (F.silu, TF.silu),
-        (F.leaky_relu, TF.leaky_relu), (F.softplus, TF.softplus), (F.relu, TF.relu),
-    ):  # fmt: skip
-        same(f(nc.tensor(x)), g(torch.tensor(x)), rtol=1e-5, atol=1e-6)
+        (F.gelu, TF.gelu),
+        (lambda t: F.gelu(t, "tanh"), lambda t: TF.gelu(t, approximate="tanh")),
+        (F.silu, TF.silu),
+        (F.leaky_relu, TF.leaky_relu),
+        (F.softplus, TF.softplus),
+        (F.relu, TF.relu),
+    ):
+        same(f(nc.tensor(x)), g(torch.tensor(x)), rtol=1e-5, atol=1e-5)  # x = -104 times the last bit of tanh at -1
         finite = np.where(np.isfinite(x), x, 0)
         a, b = nc.tensor(finite, requires_grad=True), torch.tensor(finite, requires_grad=True)
         f(a).sum().backward()
@@ -200,7 +252,7 @@ def test_activations_equal_pytorch(device, target, torch):
         same(a.grad, b.grad, rtol=1e-5, atol=1e-6)
 
 
-def test_narrow_floats_are_computed_in_float32_and_rounded_once(device, target, torch):
+def test_narrow_floats_are_computed_in_float32_and_rounded_once(place, torch):
     x = np.random.default_rng(1).uniform(-2, 2, 100).astype(np.float16)
     for name in ("float16", "bfloat16"):
         a = nc.tensor(x).to(getattr(nc, name))
@@ -217,13 +269,19 @@ def test_lazy_results_equal_eager_ones(target):
 
     def compute():
         a = nc.tensor(x)
-        return [((a * 2 + 1).tanh() - a.exp() * 0.1).numpy(), (a.relu() / (a.abs() + 1)).numpy(), nc.where(a > 0, a, -a).numpy()]
+        return [
+            ((a * 2 + 1).tanh() - a.exp() * 0.1).numpy(),
+            (a.relu() / (a.abs() + 1)).numpy(),
+            nc.where(a > 0, a, -a).numpy(),
+        ]
 
     lazy = compute()
     with nc.eager():
         eager = compute()
     for a, b in zip(lazy, eager, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6, equal_nan=True)  # a fused a*b + c may be rounded once instead of twice
+        np.testing.assert_allclose(
+            a, b, rtol=1e-6, equal_nan=True
+        )  # a fused a*b + c may be rounded once instead of twice
 
 
 def test_numpy_scalars_are_numbers_and_foreign_objects_differ():

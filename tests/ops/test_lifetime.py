@@ -88,7 +88,7 @@ def test_four_threads_record_and_read_at_the_same_time():
                 expected = ((x.astype(np.float64) * number + x) * (x * 2)).sum()
                 np.testing.assert_allclose(loss.item(), expected, rtol=1e-4)
                 np.testing.assert_allclose((shared + turn).sum(0).numpy(), (x + turn).sum(0), rtol=1e-4, atol=1e-4)
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             failures.append(error)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 5)]
@@ -123,7 +123,7 @@ def test_a_thread_goes_on_recording_while_another_reads_its_values():
                 assert now >= last
                 assert now == int(now)
                 last = now
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             failures.append(error)
 
     readers = [threading.Thread(target=read) for _ in range(2)]
@@ -158,9 +158,28 @@ def test_two_runs_of_a_training_step_give_the_same_bits(target):
 
 
 def test_text_of_tensors_is_pytorchs(torch):
-    for data in (1.0, 2, True, [1.0, 2.5], [1.0, 2.0, 3.0], [0.0, 0.0], [[1, -2], [30, 4]], [True, False], [float("nan"), 1.0], [float("inf"), 2.5],
-                 [1e-5, 1.0], [1e9, 1.0], [-1.5, 22.25], [], [[]], [100000.0, 0.5], [1.0, 5000.0], np.arange(1200.0).tolist(), np.linspace(-3, 3, 2400).reshape(30, 80).tolist(),
-                 np.linspace(0, 1, 60).reshape(3, 4, 5).tolist()):  # fmt: skip
+    for data in (
+        1.0,
+        2,
+        True,
+        [1.0, 2.5],
+        [1.0, 2.0, 3.0],
+        [0.0, 0.0],
+        [[1, -2], [30, 4]],
+        [True, False],
+        [float("nan"), 1.0],
+        [float("inf"), 2.5],
+        [1e-5, 1.0],
+        [1e9, 1.0],
+        [-1.5, 22.25],
+        [],
+        [[]],
+        [100000.0, 0.5],
+        [1.0, 5000.0],
+        np.arange(1200.0).tolist(),
+        np.linspace(-3, 3, 2400).reshape(30, 80).tolist(),
+        np.linspace(0, 1, 60).reshape(3, 4, 5).tolist(),
+    ):
         for dtype in ("float32", "float64", "float16", "int32"):
             values = np.array(data)
             if dtype == "int32" and (values.dtype.kind == "f" or values.dtype == bool):
@@ -168,7 +187,10 @@ def test_text_of_tensors_is_pytorchs(torch):
             if values.dtype.kind != "f" and dtype != "int32":
                 ours, theirs = nc.tensor(data), torch.tensor(data)
             else:
-                ours, theirs = nc.tensor(data, dtype=getattr(nc, dtype)), torch.tensor(data, dtype=getattr(torch, dtype))
+                ours, theirs = (
+                    nc.tensor(data, dtype=getattr(nc, dtype)),
+                    torch.tensor(data, dtype=getattr(torch, dtype)),
+                )
             assert repr(ours).replace("netcl.", "torch.") == repr(theirs)
     x = nc.tensor([1.0], requires_grad=True)
     assert repr(x) == "tensor([1.], requires_grad=True)"

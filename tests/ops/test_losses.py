@@ -29,7 +29,7 @@ def compare(ours, theirs, a, b, **tolerance) -> None:
 SHAPES = [((5, 3), (5,)), ((3,), ()), ((4, 3, 2), (4, 2)), ((2, 3, 2, 5), (2, 2, 5)), ((40, 67), (40,)), ((3, 1), (3,))]
 
 
-def test_cross_entropy_of_indices_with_every_option_equals_pytorch(device, target, torch):
+def test_cross_entropy_of_indices_with_every_option_equals_pytorch(place, torch):
     draws = np.random.default_rng(0)
     for shape, own in SHAPES:
         x = (draws.standard_normal(shape) * 3).astype(np.float32)
@@ -42,11 +42,13 @@ def test_cross_entropy_of_indices_with_every_option_equals_pytorch(device, targe
             a, b = nc.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
             options = {"reduction": reduction, "ignore_index": ignore, "label_smoothing": smoothing}
             ours = F.cross_entropy(a, nc.tensor(labels), None if w is None else nc.tensor(w), **options)
-            theirs = torch.nn.functional.cross_entropy(b, torch.tensor(labels), None if w is None else torch.tensor(w), **options)
+            theirs = torch.nn.functional.cross_entropy(
+                b, torch.tensor(labels), None if w is None else torch.tensor(w), **options
+            )
             compare(ours, theirs, a, b)
 
 
-def test_cross_entropy_of_probabilities_equals_pytorch(device, target, torch):
+def test_cross_entropy_of_probabilities_equals_pytorch(place, torch):
     draws = np.random.default_rng(1)
     for shape, _ in SHAPES[:5]:
         x = (draws.standard_normal(shape) * 3).astype(np.float32)
@@ -59,22 +61,38 @@ def test_cross_entropy_of_probabilities_equals_pytorch(device, target, torch):
             p, r = nc.tensor(q, requires_grad=True), torch.tensor(q, requires_grad=True)
             options = {"reduction": reduction, "label_smoothing": smoothing}
             ours = F.cross_entropy(a, p, None if weight is None else nc.tensor(weight), **options)
-            theirs = torch.nn.functional.cross_entropy(b, r, None if weight is None else torch.tensor(weight), **options)
+            theirs = torch.nn.functional.cross_entropy(
+                b, r, None if weight is None else torch.tensor(weight), **options
+            )
             compare(ours, theirs, a, b)
             agree(p.grad, r.grad)
 
 
 def test_cross_entropy_is_exact_at_any_magnitude_and_lets_nan_through(target, mode, torch):
     inf = np.inf
-    rows = np.array([
-        [1e4, -1e4, 0], [-1e4, 1e4, 1e4], [1e4, 1e4, 1e4], [-inf, 0, 1], [0, -inf, -inf], [np.nan, 0, 1], [inf, 0, 0], [88, -88, 3],
-        [-inf, -inf, -inf], [1e-8, 0, 0], [3e38, -3e38, 0],
-    ], np.float32)  # fmt: skip
+    rows = np.array(
+        [
+            [1e4, -1e4, 0],
+            [-1e4, 1e4, 1e4],
+            [1e4, 1e4, 1e4],
+            [-inf, 0, 1],
+            [0, -inf, -inf],
+            [np.nan, 0, 1],
+            [inf, 0, 0],
+            [88, -88, 3],
+            [-inf, -inf, -inf],
+            [1e-8, 0, 0],
+            [3e38, -3e38, 0],
+        ],
+        np.float32,
+    )
     for labels in (np.zeros(11, np.int64), np.ones(11, np.int64), np.full(11, 2), np.arange(11) % 3):
         for smoothing in (0.0, 0.1):
             a, b = nc.tensor(rows, requires_grad=True), torch.tensor(rows, requires_grad=True)
             ours = F.cross_entropy(a, nc.tensor(labels), reduction="none", label_smoothing=smoothing)
-            theirs = torch.nn.functional.cross_entropy(b, torch.tensor(labels), reduction="none", label_smoothing=smoothing)
+            theirs = torch.nn.functional.cross_entropy(
+                b, torch.tensor(labels), reduction="none", label_smoothing=smoothing
+            )
             agree(ours, theirs)
             ours.sum().backward()
             theirs.sum().backward()
@@ -121,7 +139,7 @@ def test_losses_of_narrow_floats_accumulate_in_float32(device, torch):
     assert F.mse_loss(ones, ones * 0, reduction="sum").item() == 280_000.0  # float16 ends at 65504
 
 
-def test_mse_loss_with_every_reduction_and_broadcast_equals_pytorch(device, target, torch):
+def test_mse_loss_with_every_reduction_and_broadcast_equals_pytorch(place, torch):
     draws = np.random.default_rng(4)
     for shape, other in (((6, 5), (6, 5)), ((7,), (7,)), ((), ()), ((3, 4), (4,)), ((3, 1), (3,)), ((2, 3, 17), (1,))):
         x, y = draws.standard_normal(shape).astype(np.float32), draws.standard_normal(other).astype(np.float32)
@@ -134,7 +152,9 @@ def test_mse_loss_with_every_reduction_and_broadcast_equals_pytorch(device, targ
             agree(p.grad, r.grad)
     x, y = draws.standard_normal((6, 5)).astype(np.float32), draws.standard_normal((6, 5)).astype(np.float32)
     assert F.mse_loss(nc.tensor(x), nc.tensor(y), None).shape == (6, 5)
-    assert F.mse_loss(nc.tensor(x), nc.tensor(y), "batchmean").item() == pytest.approx(((x - y) ** 2).sum() / 6, rel=1e-6)
+    assert F.mse_loss(nc.tensor(x), nc.tensor(y), "batchmean").item() == pytest.approx(
+        ((x - y) ** 2).sum() / 6, rel=1e-6
+    )
     assert F.cross_entropy(nc.tensor(x), nc.tensor([0] * 6), reduction=None).shape == (6,)
     mixed = F.mse_loss(nc.tensor(x), nc.tensor(y.astype(np.float64)))
     assert mixed.dtype is nc.float64
@@ -145,7 +165,7 @@ def test_mse_loss_with_every_reduction_and_broadcast_equals_pytorch(device, targ
     np.testing.assert_allclose(wide.item(), ((x.astype(np.float64) - 1) ** 2).mean(), rtol=1e-12)
 
 
-def test_dropout_keeps_the_expectation_and_its_gradient_uses_the_same_mask(device, target):
+def test_dropout_keeps_the_expectation_and_its_gradient_uses_the_same_mask(place):
     nc.manual_seed(0)
     x = nc.ones(400, 257, requires_grad=True)
     y = F.dropout(x, 0.25)

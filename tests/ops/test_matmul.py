@@ -6,11 +6,25 @@ import pytest
 import netcl as nc
 import netcl.nn.functional as F
 
-RANKS = [((3,), (3,)), ((3,), (3, 4)), ((2, 3), (3,)), ((2, 3), (3, 4)), ((5, 2, 3), (3,)), ((3,), (5, 3, 4)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)),
-         ((5, 2, 3), (5, 3, 4)), ((5, 1, 2, 3), (7, 3, 4)), ((1, 2, 3), (5, 3, 4)), ((1, 1), (1, 1)), ((17, 33), (33, 19)), ((2, 0), (0, 3))]  # fmt: skip
+RANKS = [
+    ((3,), (3,)),
+    ((3,), (3, 4)),
+    ((2, 3), (3,)),
+    ((2, 3), (3, 4)),
+    ((5, 2, 3), (3,)),
+    ((3,), (5, 3, 4)),
+    ((5, 2, 3), (3, 4)),
+    ((2, 3), (5, 3, 4)),
+    ((5, 2, 3), (5, 3, 4)),
+    ((5, 1, 2, 3), (7, 3, 4)),
+    ((1, 2, 3), (5, 3, 4)),
+    ((1, 1), (1, 1)),
+    ((17, 33), (33, 19)),
+    ((2, 0), (0, 3)),
+]
 
 
-def test_every_combination_of_ranks_equals_pytorch_with_gradients(device, target, torch):
+def test_every_combination_of_ranks_equals_pytorch_with_gradients(place, torch):
     draws = np.random.default_rng(0)
     for left, right in RANKS:
         x, y = draws.standard_normal(left).astype(np.float32), draws.standard_normal(right).astype(np.float32)
@@ -18,7 +32,9 @@ def test_every_combination_of_ranks_equals_pytorch_with_gradients(device, target
         c, d = torch.tensor(x, requires_grad=True), torch.tensor(y, requires_grad=True)
         ours, theirs = a @ b, c @ d
         assert tuple(ours.shape) == tuple(theirs.shape)
-        np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-5, atol=1e-5, err_msg=f"{left} @ {right}")
+        np.testing.assert_allclose(
+            ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-5, atol=1e-5, err_msg=f"{left} @ {right}"
+        )
         (ours * ours).sum().backward()
         (theirs * theirs).sum().backward()
         np.testing.assert_allclose(a.grad.numpy(), c.grad.numpy(), rtol=1e-4, atol=1e-4)
@@ -29,9 +45,13 @@ def test_operands_may_have_any_strides(target):
     x = np.random.default_rng(1).integers(-4, 5, (24, 30)).astype(np.float32)
     a = nc.tensor(x)
     for left, right in (
-        (lambda t: t.T, lambda t: t), (lambda t: t, lambda t: t.T), (lambda t: t[::2, 1::3], lambda t: t[:10, ::-1] if isinstance(t, np.ndarray) else t[:10].flip(1)),
-        (lambda t: t[3:5], lambda t: t[1:2].T), (lambda t: t.reshape(20, 36)[:, :24], lambda t: t), (lambda t: t[:, :24] * 2 + 1, lambda t: t * 3),
-    ):  # fmt: skip
+        (lambda t: t.T, lambda t: t),
+        (lambda t: t, lambda t: t.T),
+        (lambda t: t[::2, 1::3], lambda t: t[:10, ::-1] if isinstance(t, np.ndarray) else t[:10].flip(1)),
+        (lambda t: t[3:5], lambda t: t[1:2].T),
+        (lambda t: t.reshape(20, 36)[:, :24], lambda t: t),
+        (lambda t: t[:, :24] * 2 + 1, lambda t: t * 3),
+    ):
         np.testing.assert_array_equal((left(a) @ right(a)).numpy(), left(x) @ right(x))
     spread, row = nc.tensor(x[0]).expand(6, 30), x[:1]
     np.testing.assert_array_equal((spread @ a.T).numpy(), np.broadcast_to(row, (6, 30)) @ x.T)
@@ -44,7 +64,7 @@ def test_products_in_other_dtypes_are_accumulated_wide_enough(name, target, torc
     dtype = getattr(nc, name)
     if name == "uint8":
         x, y = np.abs(x), np.abs(y)
-    got = (nc.tensor(x).to(dtype) @ nc.tensor(y).to(dtype))
+    got = nc.tensor(x).to(dtype) @ nc.tensor(y).to(dtype)
     assert got.dtype is dtype
     expected = (torch.tensor(x).to(getattr(torch, name)) @ torch.tensor(y).to(getattr(torch, name))).double().numpy()
     np.testing.assert_array_equal(got.numpy().astype(np.float64), expected)
@@ -58,7 +78,7 @@ def test_products_in_other_dtypes_are_accumulated_wide_enough(name, target, torc
         np.testing.assert_allclose((narrow @ narrow.T).double().numpy(), exact, rtol=limit, atol=limit * 10)
 
 
-def test_linear_equals_pytorch_for_every_rank(device, target, torch):
+def test_linear_equals_pytorch_for_every_rank(place, torch):
     draws = np.random.default_rng(3)
     w, c = draws.standard_normal((6, 5)).astype(np.float32), draws.standard_normal(6).astype(np.float32)
     for shape in ((5,), (4, 5), (2, 3, 5), (0, 5)):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import netcl as nc
 
 relaxed = settings(
-    deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    deadline=None,
+    max_examples=60,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 SIZES = st.sampled_from([0, 1, 1, 2, 3, 4, 5, 17])
 
@@ -20,11 +24,31 @@ def chains(draw) -> tuple[tuple[int, ...], list[tuple]]:
     shape = tuple(draw(st.lists(SIZES, max_size=4)))
     start, steps = shape, []
     for _ in range(draw(st.integers(1, 6))):
-        name = draw(st.sampled_from(["reshape", "permute", "slice", "flip", "expand", "unsqueeze", "squeeze", "pad", "compute", "read", "sum"]))
+        name = draw(
+            st.sampled_from(
+                [
+                    "reshape",
+                    "permute",
+                    "slice",
+                    "flip",
+                    "expand",
+                    "unsqueeze",
+                    "squeeze",
+                    "pad",
+                    "compute",
+                    "read",
+                    "sum",
+                ]
+            )
+        )
         array = np.empty(shape)
         argument: object = None
         if name == "reshape":
-            argument = draw(st.sampled_from([(-1,), shape[::-1], (1, *shape), (*shape, 1), shape])) if 0 not in shape else shape[::-1]
+            argument = (
+                draw(st.sampled_from([(-1,), shape[::-1], (1, *shape), (*shape, 1), shape]))
+                if 0 not in shape
+                else shape[::-1]
+            )
             if draw(st.booleans()) and array.size > 1:
                 factor = draw(st.sampled_from([k for k in range(1, array.size + 1) if array.size % k == 0]))
                 argument = (factor, array.size // factor)
@@ -32,9 +56,18 @@ def chains(draw) -> tuple[tuple[int, ...], list[tuple]]:
             argument = tuple(draw(st.permutations(range(len(shape)))))
         elif name == "slice":
             argument = tuple(
-                draw(st.builds(slice, st.none() | st.integers(-s - 1, s + 1), st.none() | st.integers(-s - 1, s + 1), st.sampled_from([None, 1, 2, 3])))
-                if s == 0 or draw(st.booleans()) else draw(st.integers(-s, s - 1)) for s in shape
-            )  # fmt: skip
+                draw(
+                    st.builds(
+                        slice,
+                        st.none() | st.integers(-s - 1, s + 1),
+                        st.none() | st.integers(-s - 1, s + 1),
+                        st.sampled_from([None, 1, 2, 3]),
+                    )
+                )
+                if s == 0 or draw(st.booleans())
+                else draw(st.integers(-s, s - 1))
+                for s in shape
+            )
         elif name == "flip":
             argument = tuple(draw(st.sets(st.integers(0, max(len(shape) - 1, 0))))) if shape else ()
         elif name == "expand":
@@ -138,7 +171,14 @@ def test_any_three_shapes_broadcast_as_in_numpy_and_gradients_are_summed_back(ta
 def test_views_of_realised_tensors_copy_nothing_and_of_pending_ones_launch_nothing_themselves():
     x = nc.tensor(np.arange(24, dtype=np.float32).reshape(2, 3, 4))
     with nc.profiler.count_launches() as launches:
-        for view in (x.permute(2, 0, 1), x[:, 1:, ::2], x.flip(0), x[0].expand(5, 3, 4), x.reshape(6, 4)[::2], x.transpose(0, 1)[1]):
+        for view in (
+            x.permute(2, 0, 1),
+            x[:, 1:, ::2],
+            x.flip(0),
+            x[0].expand(5, 3, 4),
+            x.reshape(6, 4)[::2],
+            x.transpose(0, 1)[1],
+        ):
             assert view.numpy().shape == tuple(view.shape)
     assert int(launches) == 0
     with nc.profiler.count_launches() as launches:
@@ -151,9 +191,21 @@ def test_getitem_takes_ints_slices_none_and_ellipsis(torch):
     x = np.arange(120, dtype=np.float32).reshape(2, 3, 4, 5)
     a = nc.tensor(x)
     for index in (
-        0, -1, np.int64(1), slice(1, None), (0, 1, 2, 3), (..., 0), (0, ...), (slice(None), None, 1), (None, ..., None), ..., (),
-        (slice(None, None, 2), slice(3, 0), ..., slice(-2, None)), (slice(0, 100), slice(-100, 2)), (1, slice(None, None, 3), ..., None, 2),
-    ):  # fmt: skip
+        0,
+        -1,
+        np.int64(1),
+        slice(1, None),
+        (0, 1, 2, 3),
+        (..., 0),
+        (0, ...),
+        (slice(None), None, 1),
+        (None, ..., None),
+        ...,
+        (),
+        (slice(None, None, 2), slice(3, 0), ..., slice(-2, None)),
+        (slice(0, 100), slice(-100, 2)),
+        (1, slice(None, None, 3), ..., None, 2),
+    ):
         got = a[index]
         assert tuple(got.shape) == x[index].shape, index
         np.testing.assert_array_equal(got.numpy(), x[index])
@@ -164,7 +216,7 @@ def test_getitem_takes_ints_slices_none_and_ellipsis(torch):
     np.testing.assert_array_equal(b.grad.numpy(), c.grad.numpy())
 
 
-def test_gather_and_its_gradient_equal_pytorch(device, target, torch):
+def test_gather_and_its_gradient_equal_pytorch(place, torch):
     draws = np.random.default_rng(3)
     x = draws.standard_normal((4, 5, 6)).astype(np.float32)
     for axis, shape in ((0, (7, 5, 6)), (1, (2, 3, 4)), (2, (4, 5, 1)), (-1, (4, 5, 9))):

@@ -1,0 +1,60 @@
+"""Tiny training steps, reductions and products of both targets under Oclgrind, which watches every memory access.
+
+Run by `make oclgrind`: out-of-bounds accesses and data races between work-items end up in Oclgrind's log, which has to
+stay empty. (Its check for uninitialised memory crashes in version 19.10, so it is off.)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+import netcl as nc
+import netcl.nn.functional as F
+from netcl import nn, optim
+from netcl.core.device import target_override
+
+rng = np.random.default_rng(0)
+
+
+def host(*shape: int, requires_grad: bool = False) -> nc.Tensor:
+    return nc.Tensor.from_host(rng.standard_normal(shape).astype(np.float32), requires_grad=requires_grad)
+
+
+def train() -> None:
+    model = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.LayerNorm(7), nn.Dropout(0.5), nn.Linear(7, 3))
+    optimizer = optim.Adam(model.parameters())
+    x, y = host(4, 5), nc.tensor([0, 1, 2, 1])
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        assert np.isfinite(loss.item())
+
+
+def reduce() -> None:
+    a = host(6, 37, requires_grad=True)
+    F.mse_loss(a, host(6, 37)).backward()
+    a.grad.numpy()
+    a = a.detach()
+    for result in (F.softmax(a, 0), a.sum(0), a.t()[::2].exp().sum(), a.argmax(1), a[1:4, ::3].std(1), a.flip(1).amax(0)):
+        result.numpy()
+    np.testing.assert_allclose(host(70_000).mean().item(), 0, atol=0.02)
+
+
+def multiply() -> None:
+    b = host(3, 20, 18)
+    expected = (b.numpy().astype(np.float64) @ b.numpy().swapaxes(1, 2)).sum()
+    np.testing.assert_allclose((b @ b.mT).sum().item(), expected, rtol=1e-4)
+    (b.half() @ b.half().mT).float().sum().item()
+    (b.bfloat16() * 2).sum().item()
+
+
+if __name__ == "__main__":
+    for target in ("cpu", "gpu"):
+        with nc.device("oclgrind"), target_override(target):
+            nc.manual_seed(0)
+            train()
+            reduce()
+            multiply()
+        print(f"{target}: done")

@@ -61,6 +61,6 @@ def _case(name: str, nc, torch, loss, torch_loss, x: np.ndarray, y: np.ndarray, 
 if __name__ == "__main__":
     harness.run(
         "losses", "Losses, forward and backward", cases,
-        "A call computes the loss and its gradient; a sample of netcl's ends with waiting for the device, as a training "
-        "loop does when it reads a value.",
+        "A call computes the loss and its gradient; a sample of netcl's ends with waiting for the device, as a "
+        "training loop does when it reads a value.",
     )  # fmt: skip

@@ -19,7 +19,8 @@ from netcl.graph.value import eager
 from netcl.ops import methods as _methods
 from netcl.ops.creation import arange, full, ones, ones_like, tensor, zeros, zeros_like
 from netcl.ops.elementwise import (
-    abs, add, bitwise_and, bitwise_not, bitwise_or, bitwise_xor, clamp, cos, div, eq, erf, exp, expm1, floor, ge, gt, le, log, log1p, logical_and, logical_not, logical_or,
+    abs, add, bitwise_and, bitwise_not, bitwise_or, bitwise_xor, clamp, cos, div, eq, erf, exp, expm1, floor, ge, gt,
+    le, log, log1p, logical_and, logical_not, logical_or,
     logical_xor, lt, maximum, minimum, mul, ne, neg, pow, relu, rsqrt, sigmoid, sign, sin, sqrt, square, sub, tanh,
     where,
 )  # fmt: skip

@@ -83,12 +83,13 @@ def short_name(device: Device) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out `long` tests unless asked for by -m, and `gpu` ones where there is no GPU."""
     if not config.getoption("-m"):
-        kept = [item for item in items if "long" not in item.keywords]
-        config.hook.pytest_deselected(items=[item for item in items if "long" in item.keywords])
+        kept = [item for item in items if item.get_closest_marker("long") is None]
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long") is not None])
         items[:] = kept
-    if any("gpu" in item.keywords for item in items) and not any(d.kind == "gpu" for d in usable_devices(config)):
+    wanted = any(item.get_closest_marker("gpu") for item in items)
+    if wanted and not any(d.kind == "gpu" for d in usable_devices(config)):
         for item in items:
-            if "gpu" in item.keywords:
+            if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="there is no GPU here"))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from netcl.core.dtypes import DType
 from netcl.graph.primitives import TABLE, Primitive, composite
-from netcl.graph.value import record, record_many
+from netcl.graph.value import record, record_literal, record_many
 
 _numbers = itertools.count()
 _META = ("shape", "dtype", "device")
@@ -347,21 +347,6 @@ def _call_rule(
         _state.rules -= 1
 
 
-class _Rule:
-    """A composite's gradient rule as part of a key: the same for every call of the operation."""
-
-    __slots__ = ("rule",)
-
-    def __init__(self, rule: Callable):
-        self.rule = rule
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Rule) and other.rule is self.rule
-
-    def __hash__(self) -> int:
-        return hash(self.rule)
-
-
 def _recorded_rule(node: Node, gradients: list, results: list, operands: list) -> list[Any]:
     """A composite's gradient is one record, expanded when a plan is made: tracing a training step stays cheap.
 
@@ -379,7 +364,7 @@ def _recorded_rule(node: Node, gradients: list, results: list, operands: list) -
     metas = tuple([(o.shape, o.dtype) for o, want in zip(operands, needed, strict=True) if want])
     made = iter(
         record_many(
-            "gradient", values, (node.op, _Rule(node.rule), node.arg, len(gradients), needed, tuple(pattern), metas)
+            "gradient", values, (node.op, node.rule, node.arg, len(gradients), needed, tuple(pattern), metas)
         )
     )
     return [Tensor._wrap(next(made)) if want else None for want in needed]
@@ -391,7 +376,7 @@ def _gradient_body(*operands_and_arg: Any) -> tuple:
     rest = iter(operands[outputs:])
     items: list[Any] = [Tensor._wrap(next(rest)) if meta is None else Meta(meta[0], meta[1], None) for meta in pattern]
     with _GradMode(False):
-        made = _call_rule(op, rule.rule, arg, gradients, items[:outputs], items[outputs:], needed)
+        made = _call_rule(op, rule, arg, gradients, items[:outputs], items[outputs:], needed)
     return tuple(gradient._value for gradient, want in zip(made, needed, strict=True) if want)
 
 
@@ -468,9 +453,8 @@ def start_gradient(tensor: Any, gradient: Any) -> Any:
                 f"backward: a gradient can be made up only for scalars, this tensor has shape {list(tensor.shape)}; "
                 "pass gradient=, or reduce it with .sum() or .mean()"
             )
-        from netcl.ops.creation import full
-
-        return full(tensor.shape, 1.0, dtype=tensor.dtype, device=tensor.device)
+        one = Tensor._wrap(record_literal(1.0, tensor.dtype, tensor.device))
+        return one.reshape(tensor.shape) if tensor.shape else one
     if not isinstance(gradient, Tensor):
         raise TypeError(
             f"backward: gradient must be a Tensor or None, got {type(gradient).__name__}; wrap it in nc.tensor(...)"

@@ -301,26 +301,20 @@ class Rows:
         """for (variable = first; variable < last; ++variable) body. Where that may be more `turns` than BLOCK, float
         sums are put aside after every block, and sums of blocks after every block of blocks: adding millions of
         float32 numbers one by one would lose digits."""
-        kind = self.index_type
         pairs = zip(reductions, names, strict=True)
         sums = [(r, n) for r, n in pairs if r.node.op == "sum" and r.node.dtype.category == 2]
-        bounds = [(first, last)]
-        while sums and turns > BLOCK:
-            turns = -(-turns // BLOCK)
-            bounds.insert(1, (self.emitter.fresh("block"), self.emitter.fresh("stop")))  # blocks from large to small
-        start, stop = bounds[-1]
-        loop = [f"for ({kind} {variable} = {start}; {variable} < {stop}; ++{variable}) {{", *indent(body), "}"]
-        size, accumulators, declared = 1, [n for _, n in sums], []
-        for level in range(len(bounds) - 1, 0, -1):
-            size *= BLOCK
-            (outer_start, outer_stop), (start, stop) = bounds[level - 1 : level + 1]
+        levels = [[n for _, n in sums]]
+        size, declared, moved = BLOCK, [], []
+        while sums and turns > size:
             kept = [self.emitter.fresh("k") for _ in sums]
             declared += [self._declare(r, k, lanes) for (r, _), k in zip(sums, kept, strict=True)]
-            loop = [f"const {kind} {stop} = min(({kind})({outer_stop}), ({kind})({start} + {size}));", *loop]
-            loop += [f"{k} += {n}; {n} = 0;" for n, k in zip(accumulators, kept, strict=True)]
-            head = f"for ({kind} {start} = {outer_start}; {start} < {outer_stop}; {start} += {size}) {{"
-            loop, accumulators = [head, *indent(loop), "}"], kept
-        return [*declared, *loop, *(f"{n} = {k};" for (_, n), k in zip(sums, accumulators, strict=True) if n != k)]
+            moves = " ".join(f"{k} += {n}; {n} = 0;" for k, n in zip(kept, levels[-1], strict=True))
+            moved.append(f"if (({variable} & {size - 1}) == {size - 1}) {{ {moves}")
+            levels.append(kept)
+            size *= BLOCK
+        joined = [f"{n} += {k};" for kept in levels[1:] for n, k in zip(levels[0], kept, strict=True)]
+        loop = f"for ({self.index_type} {variable} = {first}; {variable} < {last}; ++{variable}) {{"
+        return [*declared, loop, *indent([*body, *moved, *["}"] * len(moved)]), "}", *joined]
 
     # ---- totals ----
 

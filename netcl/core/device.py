@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, Literal, Self, TypeVar, overload
 
-from netcl.core.dtypes import DType, float64
 from netcl.core import debug, fork, pocl, probe, runtime
+from netcl.core.dtypes import DType, float64
 from netcl.core.memory import BufferPool
 from netcl.core.probe import Capabilities
 
@@ -152,7 +152,7 @@ class Device:
         """RuntimeError for a dtype that this device cannot compute with (float64 on many integrated GPUs)."""
         if dtype is float64 and not self.capabilities.fp64:
             raise RuntimeError(
-                f"{self} ({self.name}) has no float64; use float32, or another device (netcl devices lists what each has)"
+                f"{self} ({self.name}) has no float64; use float32, or another device (see `netcl devices`)"
             )
 
     def __enter__(self) -> Self:

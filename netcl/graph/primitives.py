@@ -186,8 +186,8 @@ def _on_pocl(name: str, scalar: str, vector: str) -> str:
     for n in (2, 4, 8, 16):
         lines.append(f"float{n} {overloaded} netcl_{name}(float{n} x) {{ return {vector.replace('{n}', str(n))}; }}")
     lines.append("#ifdef cl_khr_fp64")
-    for n in ("", 2, 4, 8, 16):
-        lines.append(f"double{n} {overloaded} netcl_{name}(double{n} x) {{ return {name}(x); }}")
+    for lanes in ("", "2", "4", "8", "16"):
+        lines.append(f"double{lanes} {overloaded} netcl_{name}(double{lanes} x) {{ return {name}(x); }}")
     return "\n".join([*lines, "#endif", "#else", f"#define netcl_{name} {name}", "#endif"])
 
 

@@ -41,7 +41,8 @@ def pruning(trace: Trace, held: list[int]) -> Pruning | None:
             if position in needed:
                 (inputs if op == "input" else scalars).append(seen[op])
             seen[op] += 1
-    renumbered = [(op, arg, tuple([moved[o] for o in operands])) for op, arg, operands in map(records.__getitem__, kept)]
+    staying = [records[position] for position in kept]
+    renumbered = [(op, arg, tuple([moved[o] for o in operands])) for op, arg, operands in staying]
     return Pruning(renumbered, kept, inputs, scalars)
 
 

@@ -41,7 +41,7 @@ def chains(draw) -> tuple[tuple[int, ...], list[tuple]]:
                 ]
             )
         )
-        array = np.empty(shape)
+        array = np.zeros(shape)
         argument: object = None
         if name == "reshape":
             argument = (

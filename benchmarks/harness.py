@@ -30,7 +30,7 @@ RESULTS = HERE / "results"
 SAMPLE_SECONDS = 0.01  # a sample lasts at least this long, or one call
 PAUSE_SECONDS = 0.02  # between samples: worker threads of the library that ran before stop spinning
 IDLE_SECONDS = 0.3  # before one side is timed by itself
-CASE_SECONDS = 4.0  # of alternating samples for one case; each side has a quarter of that for itself
+CASE_SECONDS = 6.0  # of alternating samples for one case; each side has a quarter of that for itself
 
 
 @dataclass

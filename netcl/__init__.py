@@ -17,17 +17,13 @@ from netcl.core.dtypes import bool_ as bool
 from netcl.core.errors import OutOfMemoryError
 from netcl.graph.value import eager
 from netcl.ops import methods as _methods
-from netcl.ops.creation import arange, full, ones, ones_like, tensor, zeros, zeros_like
-from netcl.ops.elementwise import (
-    abs, add, bitwise_and, bitwise_not, bitwise_or, bitwise_xor, clamp, cos, div, eq, erf, exp, expm1, floor, ge, gt,
-    le, log, log1p, logical_and, logical_not, logical_or,
-    logical_xor, lt, maximum, minimum, mul, ne, neg, pow, relu, rsqrt, sigmoid, sign, sin, sqrt, square, sub, tanh,
-    where,
-)  # fmt: skip
-from netcl.ops.indexing import gather
-from netcl.ops.linalg import bmm, matmul, mm
-from netcl.ops.reduction import amax, amin, argmax, argmin, logsumexp, mean, std, sum, var
-from netcl.ops.shape import flatten, flip, narrow, permute, reshape, squeeze, t, transpose, unsqueeze
+from netcl.ops.creation import *
+from netcl.ops.elementwise import *
+from netcl.ops.indexing import *
+from netcl.ops.linalg import *
+from netcl.ops.reduction import *
+from netcl.ops.scans import *
+from netcl.ops.shape import *
 from netcl.ops.sync import synchronize
 from netcl.random import Generator, initial_seed, manual_seed, rand, randint, randn, randperm
 from netcl.tensor import Size, Tensor

@@ -25,7 +25,7 @@ def merge_small(sources: list[KernelSource], needs: list[set[int]]) -> tuple[lis
     for number in sorted(range(len(sources)), key=lambda n: (level[n], n)):
         source = sources[number]
         group = open_group.get(level[number])
-        small = source.flops + source.bytes_moved <= SMALL
+        small = source.flops + source.bytes_moved <= SMALL and not source.alone
         if group is not None and small and sum(len(sources[n].arguments) for n in [*group, number]) <= MAX_ARGUMENTS:
             group.append(number)
             continue

@@ -52,6 +52,7 @@ class KernelSource:
     flops: int = 0
     bytes_moved: int = 0
     same_element: set[tuple[Node, Node]] = field(default_factory=set)  # results that may overwrite an operand
+    alone: bool = False  # not to be put into one launch with others: it is more than independent work-items
 
 
 def contiguous_strides(shape: Shape) -> tuple[int, ...]:

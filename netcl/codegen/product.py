@@ -16,8 +16,9 @@ from netcl.codegen import index as ix
 from netcl.codegen.accesses import loads, overwritable
 from netcl.codegen.emitter import Emitter, Value
 from netcl.codegen.ir import KernelSource, Layout, Node, Shape
+from netcl.codegen.operands import Operand, operand
 from netcl.codegen.targets import Target
-from netcl.codegen.views import Coordinates, operand_coordinates
+from netcl.codegen.views import Coordinates
 from netcl.core import dtypes
 
 INT_LIMIT = 2**31 - 2**16  # offsets below this, and a vector or a tile beyond them, fit an int
@@ -37,33 +38,6 @@ class MatmulKernel:
     def of(cls, kernel: Any, outputs: list[tuple[Node, Coordinates]], bindings: dict[Node, Layout]) -> MatmulKernel:
         node = next(n for n in kernel.placed if n.primitive.kind == "contraction")
         return cls(node, kernel.shape, kernel.placed[node], outputs, bindings)
-
-
-@dataclass
-class Operand:
-    """A matrix operand: element (z, i, j) of `node` lies at constant + z*strides[0] + i*strides[1] + j*strides[2]."""
-
-    node: Node
-    strides: tuple[int, ...]
-    constant: int
-    dynamic_offset: bool
-
-
-def operand(node: Node, bindings: dict[Node, Layout]) -> Operand:
-    """The memory under an operand's views."""
-    shape = node.shape
-    coordinates = tuple(ix.variable(f"x{axis}", size) for axis, size in enumerate(shape))
-    while node not in bindings:
-        assert node.primitive.kind == "view", f"{node} is an operand of a matmul and not in memory"
-        coordinates = operand_coordinates(node, coordinates)[0]
-        node = node.src[0]
-    layout = bindings[node]
-    position = ix.ZERO
-    for coordinate, stride in zip(coordinates, layout.strides, strict=True):
-        position = position + coordinate * stride
-    strides = tuple(position.coefficient(f"x{axis}") for axis in range(len(shape)))
-    assert None not in strides, f"{node} is an operand of a matmul and has no strides"
-    return Operand(node, strides, position.constant, layout.dynamic_offset)  # type: ignore[arg-type]
 
 
 def ceil_div(a: int, b: int) -> int:

@@ -198,12 +198,19 @@ def lower_one(graph: Graph, op: str, src: list[Node], arg: Any) -> Any:
         return graph.add(op, src, arg, (shape, dtype))
     if primitive.kind == "reduce":
         return _lower_reduce(graph, op, src[0], arg)
+    if primitive.kind == "library":
+        return graph.add(op, [in_memory(graph, source) for source in src], arg)
     if op == "matmul":
         shape, dtype = primitive.infer(src, arg)
         if src[0].shape[2] == 0:  # a sum of nothing
             return graph.broadcast(graph.literal(0.0 if dtype.category == 2 else 0, dtype), shape)
         return graph.add(op, [graph.cast(s, dtype) for s in src], arg)
     return graph.add(op, src, arg)
+
+
+def in_memory(graph: Graph, node: Node) -> Node:
+    """What a library kernel can read by address: numbers and coordinates are put into memory."""
+    return graph.add("copy", (node,)) if node.primitive.kind == "source" and node.op != "input" else node
 
 
 def _lower_reduce(graph: Graph, op: str, source: Node, axes: tuple[int, ...]) -> Node:

@@ -6,7 +6,7 @@ import struct
 from math import prod
 from typing import Any
 
-from netcl.codegen import contraction, rowwise
+from netcl.codegen import contraction, library, rowwise
 from netcl.codegen.horizontal import merge_small
 from netcl.codegen.ir import KernelSource, Layout, Node, contiguous_strides
 from netcl.codegen.targets import target_for
@@ -147,6 +147,8 @@ class _Builder:
         ]
         if kernel.kind == "matmul":
             return contraction.generate(contraction.MatmulKernel.of(kernel, outputs, bindings), self.target)
+        if kernel.kind == "library":
+            return library.generate(outputs[0][0], bindings, self.target)
         reductions = [
             rowwise.Reduction(node, source, kernel.placed[node], kernel.levels[node])
             for node, source in kernel.sources.items()

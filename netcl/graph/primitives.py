@@ -25,7 +25,7 @@ class Primitive:
     """One operation of the graph. `infer(operands, arg)` gives shape and dtype, or raises as PyTorch would."""
 
     name: str
-    kind: str  # elementwise, compare, reduce, view, contraction, source, index, composite
+    kind: str  # elementwise, compare, reduce, view, contraction, library, source, index, composite
     infer: Callable[[Sequence[Any], Any], tuple[Shape, DType]]
     expression: str = ""
     integer_expression: str = ""  # where integers need other text than floats
@@ -402,6 +402,24 @@ register(
         gradient=lambda g, y, a, b: (g.contract(b.transpose(1, 2)), a.transpose(1, 2).contract(g)),
     )
 )  # fmt: skip
+
+
+# ---- library kernels: codegen/library ---------------------------------------------------------------------------
+
+
+def _scan_infer(operands: Sequence[Any], arg: str) -> tuple[Shape, DType]:
+    """(outer, length, inner), along length; arg: sum, prod, max or min."""
+    dtype = operands[0].dtype
+    return operands[0].shape, dtypes.int64 if arg in ("sum", "prod") and dtype.category < 2 else dtype
+
+
+def _scan_gradient(g: Any, y: Any, x: Any, arg: str) -> tuple:
+    """For sums: a running sum from the end. The others' gradients are written in ops.scans."""
+    assert arg == "sum"
+    return (g.flip(1).scan("sum").flip(1),)
+
+
+register(Primitive("scan", "library", _scan_infer, gradient=_scan_gradient))
 
 
 # ---- indexed reads -----------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from netcl.codegen import index as ix
 from netcl.codegen.ir import Node, Shape
 from netcl.codegen.views import Coordinates, affine_strides, operand_coordinates, strided
 
+BY_ADDRESS = {"contraction": "matmul", "library": "library"}  # kinds of nodes that read their operands in memory
 MAX_ANCHORS = 48  # in one kernel: bounds compile time and the number of arguments
 MAX_CHAIN = 400  # elementwise nodes evaluated for one anchor before one of them is put into memory
 SMALL_TOTAL = 2048  # elements: a whole reduction this small is one row, so that elementwise work can follow it
@@ -25,7 +26,7 @@ BEFORE_LIMIT = 16384  # elements that every work-item may reduce for itself ahea
 class Kernel:
     """One launch in the making. Coordinates are in variables d0, d1, .. of `shape` (which has no sizes of 1)."""
 
-    kind: str  # rowwise, matmul
+    kind: str  # rowwise, matmul, library
     shape: Shape
     inner: frozenset[int] = frozenset()
     placed: dict[Node, Coordinates] = field(default_factory=dict)  # anchors, where their values are
@@ -62,9 +63,9 @@ class Scheduler:
     def _forced(self, nodes: list[Node]) -> set[Node]:
         forced: set[Node] = set()
         for node in nodes:
-            if node.primitive.kind in ("reduce", "contraction"):
+            if node.primitive.kind in ("reduce", *BY_ADDRESS):
                 forced.add(node)
-            if node.primitive.kind == "contraction":
+            if node.primitive.kind in BY_ADDRESS:
                 forced.update(base for base in map(operand_base, node.src) if not is_source(base))
         return forced
 
@@ -137,8 +138,8 @@ class Scheduler:
     # ---- placing ----
 
     def _place(self, node: Node) -> None:
-        if node.primitive.kind == "contraction":
-            self._new_matmul(node)
+        if node.primitive.kind in BY_ADDRESS:
+            self._new_by_address(node)
             return
         self._unite({self.home[n] for n in self._reach(node)[0] if n in self.home})
         for kernel in self._candidates(node):
@@ -214,6 +215,8 @@ class Scheduler:
         row_shape = tuple(kernel.shape[axis] for axis in outer)
         row_variables = [variables[axis] for axis in outer]
         found: list[tuple] = []
+        if kernel.kind == "library":
+            return []
         if node.primitive.kind == "reduce":
             if kernel.kind != "rowwise":
                 return []
@@ -318,8 +321,10 @@ class Scheduler:
         """Small whole reductions that read only what is there already: each work-item of a row kernel that needs one
         can do it for itself ahead of its rows. That is cheaper than a launch, and no group waits for another."""
         found = set()
+        readers = [node for node in self.nodes if node.primitive.kind in BY_ADDRESS]
+        in_memory = {operand_base(source) for reader in readers for source in reader.src}
         for node in self.nodes:
-            whole = node.primitive.kind == "reduce" and prod(node.shape) == 1
+            whole = node.primitive.kind == "reduce" and prod(node.shape) == 1 and node not in in_memory
             if whole and node not in self.wanted and prod(node.src[0].shape) <= BEFORE_LIMIT:
                 anchors, _ = self._reach(node)
                 if not anchors:
@@ -391,9 +396,9 @@ class Scheduler:
         joined = self._join(kernel, node)
         assert joined, f"{node} fits no kernel of its own"
 
-    def _new_matmul(self, node: Node) -> None:
+    def _new_by_address(self, node: Node) -> None:
         shape = squeeze(node.shape)
-        kernel = Kernel("matmul", shape, order=len(self.kernels))
+        kernel = Kernel(BY_ADDRESS[node.primitive.kind], shape, order=len(self.kernels))
         variables = [ix.variable(f"d{axis}", size) for axis, size in enumerate(shape)]
         kernel.placed[node] = spread(node.shape, variables)
         kernel.levels[node] = "row"

@@ -14,6 +14,8 @@ from netcl.ops.elementwise import number_dtype, plain_number
 from netcl.ops.shape import sizes
 from netcl.tensor import Tensor, from_data
 
+__all__ = ["arange", "full", "ones", "ones_like", "tensor", "zeros", "zeros_like"]
+
 
 def tensor(data: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor with a copy of data: numbers, nested lists, NumPy arrays, tensors. Floats become float32.

@@ -14,6 +14,13 @@ from netcl.core.dtypes import DType
 from netcl.graph.value import record_literal, record_scalar
 from netcl.tensor import Tensor
 
+__all__ = """
+    abs add bitwise_and bitwise_not bitwise_or bitwise_xor clamp cos div eq erf exp expm1 floor ge gt le log log1p
+    logical_and logical_not logical_or logical_xor lt maximum minimum mul ne neg pow relu rsqrt sigmoid sign sin sqrt
+    square sub tanh where
+""".split()
+METHODS = [name for name in __all__ if name != "where"]  # Tensor.where has another order of arguments
+
 Number = int | float | bool
 
 

@@ -9,10 +9,13 @@ import numpy as np
 from netcl.autograd.tape import apply, apply_composite
 from netcl.core import dtypes
 from netcl.graph import flags
-from netcl.graph.value import record, record_scalar, user_line
+from netcl.graph.value import record_scalar, user_line
 from netcl.ops.elementwise import check_devices
 from netcl.ops.shape import apply_view, axis_of, slice_axes
 from netcl.tensor import Tensor
+
+__all__ = ["gather"]
+METHODS = __all__
 
 
 def getitem(input: Tensor, index: Any) -> Tensor:
@@ -108,5 +111,3 @@ def _gather_gradient(g: Tensor, y: Any, x: Any, index: Tensor, axis: int) -> tup
     widths = [(0, 0 if a == axis else size - own) for a, (size, own) in enumerate(zip(shape, index.shape, strict=True))]
     return (summed.pad_with_zeros(widths) if any(high for _, high in widths) else summed), None
 
-
-__all__ = ["gather", "getitem", "record"]

@@ -12,6 +12,9 @@ from netcl.graph.primitives import broadcast_shapes
 from netcl.ops.elementwise import check_devices
 from netcl.tensor import Tensor
 
+__all__ = ["bmm", "matmul", "mm"]
+METHODS = [*__all__, "contract"]
+
 
 def contract(a: Tensor, b: Tensor) -> Tensor:
     """(batch, m, k) @ (batch, k, n), shapes already checked."""

@@ -12,7 +12,7 @@ from netcl.core.device import Device
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
 from netcl.graph.primitives import Primitive, register
-from netcl.ops import creation, elementwise, indexing, linalg, reduction, shape
+from netcl.ops import creation, elementwise, indexing, linalg, reduction, scans, shape
 from netcl.tensor import Tensor, to_host, upload
 
 
@@ -89,24 +89,15 @@ _METHODS: dict[str, Any] = {
     "T": property(lambda x: x.permute(tuple(range(x.ndim))[::-1])), "mT": property(shape.matrix_transpose),
 }  # fmt: skip
 
-_NAMES = {
-    elementwise: "add sub mul div pow square abs neg sign exp expm1 log log1p sqrt rsqrt sin cos tanh sigmoid erf "
-                 "floor relu clamp maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor logical_not "
-                 "bitwise_and bitwise_or bitwise_xor bitwise_not",
-    reduction: "sum mean amax amin var std logsumexp argmax argmin",
-    linalg: "matmul mm bmm contract",
-    shape: "reshape view permute transpose t squeeze unsqueeze flatten expand sum_to_shape slice_axes flip narrow "
-           "pad_with_zeros dilate contiguous clone",
-    indexing: "gather",
-}  # fmt: skip
+_MODULES = (elementwise, reduction, scans, linalg, shape, indexing)
 
 
 def attach() -> None:
-    """Give Tensor its methods."""
+    """Give Tensor its methods: those above, and what each module of operations lists under METHODS."""
     for name, function in _METHODS.items():
         setattr(Tensor, name, function)
-    for module, names in _NAMES.items():
-        for name in names.split():
+    for module in _MODULES:
+        for name in module.METHODS:
             setattr(Tensor, name, getattr(module, name))
 
 

@@ -15,6 +15,9 @@ from netcl.ops.elementwise import cast, check_devices, literal
 from netcl.ops.shape import apply_view, axis_of
 from netcl.tensor import Tensor
 
+__all__ = ["amax", "amin", "argmax", "argmin", "logsumexp", "mean", "std", "sum", "var"]
+METHODS = __all__
+
 Dim = int | Sequence[int] | None
 
 

@@ -11,6 +11,9 @@ from netcl.graph.primitives import TABLE
 from netcl.graph.views import view as make_view
 from netcl.tensor import Tensor
 
+__all__ = ["flatten", "flip", "narrow", "permute", "reshape", "squeeze", "t", "transpose", "unsqueeze"]
+METHODS = [*__all__, *"clone contiguous dilate expand pad_with_zeros slice_axes sum_to_shape view".split()]
+
 
 def apply_view(op: str, input: Tensor, arg: Any) -> Tensor:
     result = Tensor._wrap(make_view(op, input._value, arg))

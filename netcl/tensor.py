@@ -64,6 +64,10 @@ class Tensor:
     _output = 0
     _version = 0
     _hooks: dict | None = None
+    _storage: Any = None  # who shares its elements, see netcl.storage; None: nobody
+    _chain: tuple = ()  # the views that lead to it from the whole storage
+    _family = 0  # those of a storage that are in one gradient graph
+    _quiet = False  # writes to it do not count for what was saved for a gradient (`.data`)
     __array_priority__ = 1000  # NumPy leaves `array * tensor` to the tensor
 
     if TYPE_CHECKING:  # attached by netcl.ops.methods
@@ -194,12 +198,27 @@ class Tensor:
         tape.backward([(self, start)], create_graph if retain_graph is None else retain_graph, create_graph)
 
     def detach(self) -> Tensor:
-        """The same values, outside the gradient graph."""
-        return Tensor._wrap(self._value)
+        """The same elements, outside the gradient graph: what is written to one is seen in the other."""
+        from netcl.storage import share_detached
+
+        return share_detached(Tensor._wrap(self._value), self)
 
     @property
     def data(self) -> Tensor:
-        return self.detach()
+        """The same elements, outside the gradient graph, which does not notice writes to them."""
+        tensor = self.detach()
+        tensor._quiet = True
+        return tensor
+
+    @data.setter
+    def data(self, tensor: Tensor) -> None:
+        from netcl.storage import leave, share_detached
+
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"data: expected a Tensor, got {type(tensor).__name__}; wrap it in nc.tensor(...)")
+        leave(self)
+        self._value = tensor._value
+        share_detached(self, tensor)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
         """Call `hook(gradient)` with this tensor's whole gradient; what it returns replaces the gradient.
@@ -313,9 +332,14 @@ class Tensor:
     # ---- new values under the same name (optimizers, in-place operations) ----
 
     def _assign(self, value: Value) -> None:
-        """The tensor becomes `value`; what saved the old one for a gradient will notice."""
-        self._value = value
-        self._version += 1
+        """The tensor, and all that share its elements, become `value`, outside the gradient graph."""
+        if self._storage is None and self._node is None:
+            self._value = value
+            self._version += 1
+            return
+        from netcl.storage import assign
+
+        assign(self, value)
 
 
 def from_data(data: Any, dtype: DType | None, device: Any) -> Value:

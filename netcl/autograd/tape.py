@@ -6,7 +6,6 @@ reads. Nodes are numbered as they are made, so the way back needs no search: the
 
 from __future__ import annotations
 
-import dis
 import heapq
 import itertools
 import threading
@@ -14,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ContextDecorator
 from typing import Any
 
-from netcl.core.dtypes import DType
+from netcl.autograd.rules import Meta, is_needed, rule_reads
+from netcl.autograd.rules import reads as reads_of
 from netcl.graph.primitives import TABLE, Primitive, composite
 from netcl.graph.value import record, record_literal, record_many
 
 _numbers = itertools.count()
-_META = ("shape", "dtype", "device")
 
 
 class _State(threading.local):
@@ -94,7 +93,7 @@ class enable_grad(_GradMode):
 class Node:
     """One recorded operation with gradient: its rule, what the rule reads, and where the gradients go."""
 
-    __slots__ = ("arg", "edges", "hooks", "number", "op", "outputs", "released", "result", "rule", "saved")
+    __slots__ = ("arg", "edges", "hooks", "number", "op", "outputs", "released", "result", "rule", "saved", "stale")
 
     def __init__(self, op: str, rule: Callable, arg: Any, outputs: int, edges: list, saved: list, result: list):
         self.op = op
@@ -106,6 +105,7 @@ class Node:
         self.saved: list[Any] = saved  # per operand: (tensor, value, version), or (shape, dtype, device) if not read
         self.result: Any = result  # per result: value, or (shape, dtype, device)
         self.released = False
+        self.stale = 0  # a bit for each result that was changed in place
         self.hooks: dict[int, dict] | None = None  # per result that has hooks: what to call with its gradient
 
     @property
@@ -126,43 +126,6 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{self.name()}>"
-
-
-class Meta:
-    """The shape, dtype and device of an operand whose elements the gradient rule does not read."""
-
-    __slots__ = ("device", "dtype", "shape")
-
-    def __init__(self, shape: tuple[int, ...], dtype: DType, device: Any):
-        self.shape = shape
-        self.dtype = dtype
-        self.device = device
-
-
-_reads: dict[tuple[Callable, int], tuple[bool, tuple[bool, ...]]] = {}
-
-
-def rule_reads(rule: Callable, count: int) -> tuple[bool, tuple[bool, ...]]:
-    """For the result and each of `count` operands, whether the rule reads elements or only shape, dtype, device.
-
-    Found from the rule's bytecode, so that the table needs no second list that could be wrong.
-    """
-    code = rule.__code__
-    names = code.co_varnames[1 : code.co_argcount]
-    read = set(code.co_cellvars)
-    instructions = list(dis.get_instructions(code))
-    for instruction, following in itertools.zip_longest(instructions, instructions[1:]):
-        if not instruction.opname.startswith("LOAD_FAST"):
-            continue
-        loaded = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
-        read.update(loaded[:-1])  # loaded in pairs from Python 3.13 on: what follows belongs to the last
-        if following is None or following.opname != "LOAD_ATTR" or following.argval not in _META:
-            read.add(loaded[-1])
-    everything = "rest" in code.co_varnames[code.co_argcount : code.co_argcount + 1] and "rest" in read
-    flags = [name in read for name in names[: count + 1]]
-    flags += [everything] * (count + 1 - len(flags))
-    found = _reads[rule, count] = (flags[0], tuple(flags[1:]))
-    return found
 
 
 def apply(op: str, operands: Sequence[Any], arg: Any = None) -> Any:
@@ -201,7 +164,7 @@ def _not_tensors(op: str, operands: Sequence[Any]) -> TypeError:
 
 
 def _connect(op: str, rule: Callable, operands: Sequence[Any], arg: Any, results: tuple) -> None:
-    reads = _reads.get((rule, len(operands))) or rule_reads(rule, len(operands))
+    reads = reads_of.get((rule, len(operands))) or rule_reads(rule, len(operands))
     edges: list[Any] = []
     saved: list[Any] = []
     for t, full in zip(operands, reads[1], strict=True):
@@ -287,7 +250,16 @@ def _arrive_at_leaf(leaf: Any, gradient: Any, wanted: dict | None, found: dict[i
     elif leaf.grad is None:
         leaf.grad = _alias(gradient)  # a tensor of its own: two leaves may have been sent the same one
     else:
-        leaf.grad = leaf.grad + gradient
+        leaf.grad = _accumulated(leaf.grad, gradient)
+
+
+def _accumulated(before: Any, gradient: Any) -> Any:
+    """Into the tensor that is there, as whoever holds it expects; into another one where a graph is made of it."""
+    total = before + gradient
+    if _state.enabled or total.dtype is not before.dtype:
+        return total
+    before._assign(total._value)
+    return before
 
 
 def _through_hooks(hooks: dict, gradient: Any) -> Any:
@@ -314,23 +286,38 @@ def _node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Ite
     kind = TABLE[node.op].kind
     recorded = not create_graph and (kind == "composite" or (kind == "elementwise" and len(node.saved) == 1))
     operands: list[Any] = []
-    for tensor, value, version in node.saved:
+    wanted = [edge is not None for edge in node.edges]
+    for number, (tensor, value, version) in enumerate(node.saved):
         if type(tensor) is tuple:
             operands.append(Meta(tensor, value, version))
             continue
-        if tensor._version != version:
+        if tensor._version != version and is_needed(node.rule, len(wanted), wanted, number):
             raise RuntimeError(
                 f"{node.op}: one of the tensors needed for its gradient, of shape {list(value.shape)}, was "
                 f"changed in place after the operation (version {tensor._version}, expected {version}); "
                 "clone it before changing it"
             )
         operands.append(value if recorded else tensor if create_graph else Tensor._wrap(value))
+    if node.stale:
+        _check_results(node)
     results = [Meta(*r) if type(r) is tuple else r for r in node.result]
     full = [_zeros_like(r) if g is None else g for g, r in zip(gradients, results, strict=True)]
     if recorded:
         return _recorded_rule(node, full, results, operands)
     results = [_result(node, value, number, create_graph) for number, value in enumerate(results)]
-    return _call_rule(node.op, node.rule, node.arg, full, results, operands, [e is not None for e in node.edges])
+    return _call_rule(node.op, node.rule, node.arg, full, results, operands, wanted)
+
+
+def _check_results(node: Node) -> None:
+    """RuntimeError where a result that the rule reads was changed in place."""
+    wanted = [edge is not None for edge in node.edges]
+    for number, result in enumerate(node.result):
+        changed = node.stale >> number & 1 and type(result) is not tuple
+        if changed and is_needed(node.rule, len(wanted), wanted, "y"):
+            raise RuntimeError(
+                f"{node.op}: its result of shape {list(result.shape)}, needed for its gradient, was changed in place "
+                "after the operation; clone it before changing it"
+            )
 
 
 def _call_rule(

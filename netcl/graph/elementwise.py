@@ -138,3 +138,5 @@ def _uniform_infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
 register(Primitive("uniform", "elementwise", _uniform_infer, "<lanes>netcl_uniform({0}, {1}, {2})", preamble=functions.PHILOX))
 
 _elementwise("copy", "{0}", lambda g, y, x: (g,), np.copy)  # puts a value into memory as it is
+# What a write leaves: the second operand. The first one's gradient ends here.
+_elementwise("overwrite", "{1}", lambda g, y, x, written: (g.new_zeros(g.shape), g), lambda x, written: written)

@@ -64,6 +64,8 @@ def _simplify(graph: Graph, op: str, src: tuple[Node, ...], arg: Any) -> Node | 
         return _VIEW_RULES[op](graph, src[0], arg)
     if op == "cast":
         return _simplify_cast(graph, src[0], arg)
+    if op == "overwrite":
+        return src[1]
     if not src or TABLE[op].kind != "elementwise" or op in ("where", "check", "uniform", "copy"):
         return None
     constants = [literal_value(node) for node in src]

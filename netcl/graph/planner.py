@@ -51,7 +51,8 @@ class _Builder:
             if op == "scalar"
         ]
         nodes = lower(self.graph, trace.records, set(self.live), sources)
-        results = {position: self._in_memory(nodes[position]) for position in self.live}
+        live_nodes = {nodes[position] for position in self.live}
+        results = {position: self._in_memory(nodes[position], live_nodes) for position in self.live}
         wanted = {base for base, _, _ in results.values() if base.op != "input"}
         self.free -= {self.slot_of[base] for base, _, _ in results.values() if base.op == "input"}  # results lie there
         needed = _reachable(wanted)
@@ -98,7 +99,7 @@ class _Builder:
         self.slots = inputs
         return sources
 
-    def _in_memory(self, node: Node) -> tuple[Node, tuple[int, ...], int]:
+    def _in_memory(self, node: Node, live: set[Node]) -> tuple[Node, tuple[int, ...], int]:
         """Where a live node's value will lie: a node that is stored, strides and offset into it. Views of memory stay
         views; everything else is stored contiguous."""
         found = strided(node, lambda n: n.primitive.kind != "view")
@@ -106,7 +107,7 @@ class _Builder:
             base, strides, offset = found
             if base.op == "input":
                 return self._through(base, node)
-            if not is_source(base) and prod(base.shape) <= prod(node.shape):
+            if not is_source(base) and (prod(base.shape) <= prod(node.shape) or base in live):
                 return base, strides, offset
         if is_source(node) or found is not None or node.primitive.kind == "view":
             node = self.graph.add("copy", (node,))

@@ -13,9 +13,9 @@ Strides = tuple[int, ...]
 
 def view(op: str, value: Value, arg: Any) -> Value:
     """reshape, permute, expand, slice or pad of a value."""
-    if value.buffer is not None and tracing._pending.expansion is None and op in _LAYOUT:
+    if value.buffer is not None and tracing._pending.expansion is None and op in LAYOUT:
         strides = contiguous_strides(value.shape) if value.strides is None else value.strides
-        found = _LAYOUT[op](value.shape, strides, arg)
+        found = LAYOUT[op](value.shape, strides, arg)
         if found is not None:
             shape, strides, shift = found
             kept = None if strides == contiguous_strides(shape) else strides
@@ -50,9 +50,10 @@ def _reshape(shape: Shape, strides: Strides, wanted: Shape) -> tuple[Shape, Stri
         else:
             runs.append([size, stride])
     result: list[int] = []
+    step = 1  # what the stride of the next dimension would be if the elements lay evenly
     for size in reversed(wanted):
         if size == 1:
-            result.append(1)
+            result.append(step)
             continue
         if not runs or runs[-1][0] % size:
             return None
@@ -60,9 +61,10 @@ def _reshape(shape: Shape, strides: Strides, wanted: Shape) -> tuple[Shape, Stri
         result.append(run[1])
         run[0] //= size
         run[1] *= size
+        step = run[1]
         if run[0] == 1:
             runs.pop()
     return wanted, tuple(reversed(result)), 0
 
 
-_LAYOUT = {"permute": _permute, "expand": _expand, "slice": _slice, "reshape": _reshape}
+LAYOUT = {"permute": _permute, "expand": _expand, "slice": _slice, "reshape": _reshape}

@@ -8,6 +8,7 @@ from typing import Any
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType, float32
 from netcl.graph.value import Value
+from netcl.storage import share_detached
 from netcl.tensor import Tensor
 
 
@@ -27,6 +28,7 @@ class Parameter(Tensor):
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter: expected a Tensor, got {type(data).__name__}; wrap it in nc.tensor(...)")
         self._value = data._value
+        share_detached(self, data)
         if requires_grad:
             self.requires_grad_()
 

@@ -10,6 +10,7 @@ from netcl.core import dtypes
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
 from netcl.graph.value import record_iota, record_literal, record_scalar
+from netcl.graph.views import view
 from netcl.ops.elementwise import number_dtype, plain_number
 from netcl.ops.shape import sizes
 from netcl.tensor import Tensor, from_data
@@ -43,9 +44,11 @@ def full(
     target = device if device is not None and hasattr(device, "pool") else find_device(device)
     if target is not None:
         target.require(dtype)
-    result = Tensor._wrap(record_literal(value, dtype, target))
+    known = value in (0, 1)  # other numbers may change from call to call: they are no part of the plan's key
+    filled = (record_literal if known else record_scalar)(value, dtype, target)
     if shape:
-        result = result.reshape((1,) * len(shape)).expand(shape)
+        filled = view("expand", view("reshape", filled, (1,) * len(shape)), shape)
+    result = Tensor._wrap(filled)
     return result.requires_grad_() if requires_grad else result
 
 

@@ -20,6 +20,7 @@ __all__ = """
     square sub tanh where
 """.split()
 METHODS = [name for name in __all__ if name != "where"]  # Tensor.where has another order of arguments
+IN_PLACE = [name for name in METHODS if name not in ("maximum", "minimum")]
 
 Number = int | float | bool
 

@@ -18,6 +18,21 @@ __all__ = ["gather"]
 METHODS = __all__
 
 
+def is_basic(index: Any) -> bool:
+    """Whether an index chooses a view: ints, slices, None and `...` only."""
+    for item in index if isinstance(index, tuple) else (index,):
+        if item is None or item is Ellipsis or isinstance(item, slice):
+            continue
+        if isinstance(item, (bool, np.bool_, list, Tensor, np.ndarray)) or not hasattr(item, "__index__"):
+            return False
+    return True
+
+
+def setitem_value(input: Tensor, index: Any, value: Tensor) -> Tensor:
+    """A tensor equal to input but for input[index], which is value."""
+    raise NotImplementedError("assignment to an index with tensors, lists or bools is not here yet; use where")
+
+
 def getitem(input: Tensor, index: Any) -> Tensor:
     """input[index] with ints, slices, None and `...`: a view. IndexError out of range, naming dimension and size."""
     items = list(index) if isinstance(index, tuple) else [index]
@@ -48,7 +63,8 @@ def getitem(input: Tensor, index: Any) -> Tensor:
         if all(p == (0, s, 1) for p, s in zip(parts, input._value.shape, strict=True))
         else slice_axes(input, parts)
     )
-    return apply_view("reshape", result, tuple(shape))
+    same = result is not input and result._value.shape == tuple(shape)
+    return result if same else apply_view("reshape", result, tuple(shape))
 
 
 def _part(item: Any, size: int, dimension: int) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from netcl.core.device import Device
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
 from netcl.graph.primitives import Primitive, register
-from netcl.ops import creation, elementwise, indexing, linalg, reduction, scans, shape
+from netcl.ops import creation, elementwise, indexing, inplace, linalg, reduction, scans, shape
 from netcl.tensor import Tensor, to_host, upload
 
 
@@ -85,11 +85,11 @@ _METHODS: dict[str, Any] = {
     "__and__": elementwise.bitwise_and, "__or__": elementwise.bitwise_or, "__xor__": elementwise.bitwise_xor,
     "__rand__": _reflected(elementwise.bitwise_and), "__ror__": _reflected(elementwise.bitwise_or),
     "__rxor__": _reflected(elementwise.bitwise_xor), "__invert__": elementwise.bitwise_not,
-    "__getitem__": indexing.getitem,
+    "__getitem__": indexing.getitem, "__setitem__": inplace.setitem,
     "T": property(lambda x: x.permute(tuple(range(x.ndim))[::-1])), "mT": property(shape.matrix_transpose),
 }  # fmt: skip
 
-_MODULES = (elementwise, reduction, scans, linalg, shape, indexing)
+_MODULES = (elementwise, reduction, scans, linalg, shape, indexing, inplace)
 
 
 def attach() -> None:
@@ -99,6 +99,11 @@ def attach() -> None:
     for module in _MODULES:
         for name in module.METHODS:
             setattr(Tensor, name, getattr(module, name))
+        for name in getattr(module, "IN_PLACE", ()):
+            setattr(Tensor, f"{name}_", inplace.in_place(getattr(module, name), f"{name}_"))
+    for operator, name in inplace.OPERATORS.items():
+        if hasattr(Tensor, name):
+            setattr(Tensor, operator, getattr(Tensor, name))
 
 
 attach()

@@ -7,18 +7,26 @@ from math import prod
 from typing import Any
 
 from netcl.autograd import tape
+from netcl.codegen.ir import contiguous_strides
 from netcl.graph.primitives import TABLE
 from netcl.graph.views import view as make_view
+from netcl.storage import is_view, layout, recording_views, share
 from netcl.tensor import Tensor
 
 __all__ = ["flatten", "flip", "narrow", "permute", "reshape", "squeeze", "t", "transpose", "unsqueeze"]
-METHODS = [*__all__, *"clone contiguous dilate expand pad_with_zeros slice_axes sum_to_shape view".split()]
+METHODS = [
+    *__all__,
+    *"clone contiguous dilate is_contiguous pad_with_zeros slice_axes storage_offset stride sum_to_shape".split(),
+    *"expand view".split(),
+]
 
 
 def apply_view(op: str, input: Tensor, arg: Any) -> Tensor:
     result = Tensor._wrap(make_view(op, input._value, arg))
     if input._tracked and tape.is_grad_enabled():
         tape._connect(op, TABLE[op].gradient, (input,), arg, (result,))  # type: ignore[arg-type]
+    if recording_views() and is_view(op, input, arg):
+        share(result, input, op, arg)
     return result
 
 
@@ -59,7 +67,15 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     return apply_view("reshape", input, wanted)
 
 
-view = reshape
+def view(input: Tensor, *shape: Any) -> Tensor:
+    """The same elements in another shape, shared. RuntimeError where they would have to move: use reshape."""
+    result = reshape(input, *shape)
+    if result._storage is None and recording_views():
+        raise RuntimeError(
+            f"view: shape {list(result.shape)} does not fit the size and stride of the input of shape "
+            f"{list(input.shape)} without moving elements; use .reshape(...) instead"
+        )
+    return result
 
 
 def permute(input: Tensor, *dims: Any) -> Tensor:
@@ -212,12 +228,28 @@ def dilate(input: Tensor, shape: tuple[int, ...], parts: Sequence[tuple[int, int
     return result
 
 
+def stride(input: Tensor, dim: int | None = None) -> Any:
+    """How many elements of the storage lie between neighbours, along each dimension or along dim."""
+    strides, _ = layout(input)
+    return strides if dim is None else strides[axis_of("stride", dim, input.ndim)]
+
+
+def storage_offset(input: Tensor) -> int:
+    """The place of the first element in the storage."""
+    return layout(input)[1]
+
+
+def is_contiguous(input: Tensor) -> bool:
+    """Whether the elements lie in order, without gaps."""
+    strides, expected = layout(input)[0], contiguous_strides(input._value.shape)
+    if 0 in input._value.shape:
+        return True
+    return all(size == 1 or a == b for size, a, b in zip(input._value.shape, strides, expected, strict=True))
+
+
 def contiguous(input: Tensor) -> Tensor:
     """The tensor itself if its elements lie in order, else a copy where they do."""
-    value = input._value
-    if value.buffer is not None and (value.strides is not None):
-        return tape.apply("copy", (input,))
-    return input
+    return input if is_contiguous(input) else tape.apply("copy", (input,))
 
 
 def clone(input: Tensor) -> Tensor:

@@ -146,13 +146,15 @@ def test_state_dict_round_trip_restores_every_number() -> None:
     assert other.count.item() == 7
 
 
-def test_a_state_dict_keeps_its_numbers_when_the_model_trains_on() -> None:
+def test_a_state_dict_follows_the_model_and_a_deep_copy_of_it_does_not() -> None:
     net = Net()
     state = net.state_dict()
+    kept = copy.deepcopy(state)
     before = state["first.weight"].numpy()
     net(nc.ones(2, 3)).sum().backward()
     nc.optim.SGD(net.parameters(), lr=1.0).step()
-    np.testing.assert_array_equal(state["first.weight"].numpy(), before)
+    np.testing.assert_array_equal(state["first.weight"].numpy(), net.first.weight.detach().numpy())
+    np.testing.assert_array_equal(kept["first.weight"].numpy(), before)
     assert (net.first.weight.detach().numpy() != before).any()
 
 

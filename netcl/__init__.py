@@ -10,6 +10,7 @@ tensor([2., 4., 6.])
 from math import e, inf, nan, pi
 
 from netcl import autograd, profiler, random
+from netcl.autograd.modes import inference_mode, is_inference_mode_enabled, set_grad_enabled
 from netcl.autograd.tape import Tape, enable_grad, is_grad_enabled, no_grad
 from netcl.core.device import Device, current_device, default_device, device, devices
 from netcl.core.dtypes import DType, bfloat16, float16, float32, float64, int8, int16, int32, int64, uint8

@@ -68,6 +68,7 @@ class Tensor:
     _chain: tuple = ()  # the views that lead to it from the whole storage
     _family = 0  # those of a storage that are in one gradient graph
     _quiet = False  # writes to it do not count for what was saved for a gradient (`.data`)
+    _accumulate_hooks: dict | None = None
     __array_priority__ = 1000  # NumPy leaves `array * tensor` to the tensor
 
     if TYPE_CHECKING:  # attached by netcl.ops.methods
@@ -185,17 +186,17 @@ class Tensor:
     # ---- gradients ----
 
     def backward(
-        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
-    ) -> None:
-        """Add the gradients of this tensor to the `.grad` of the leaves it was computed from.
+        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:  # fmt: skip
+        """Add the gradients of this tensor to the `.grad` of the leaves it was computed from, or just of `inputs`.
 
         `gradient` (this tensor's shape) is what to start from; a scalar needs none. RuntimeError without a graph, or
         the second time without `retain_graph`.
         """
-        from netcl.autograd import tape
+        from netcl.autograd.gradients import backward
 
-        start = tape.start_gradient(self, gradient)
-        tape.backward([(self, start)], create_graph if retain_graph is None else retain_graph, create_graph)
+        backward(self, None if gradient is None else (gradient,), retain_graph, create_graph, inputs=inputs)
 
     def detach(self) -> Tensor:
         """The same elements, outside the gradient graph: what is written to one is seen in the other."""
@@ -225,27 +226,32 @@ class Tensor:
 
         RuntimeError for a tensor that requires none. The handle's `remove()` takes the hook out again.
         """
-        if not self._tracked:
-            raise RuntimeError(
-                "register_hook: the tensor does not require a gradient, so the hook would never be called"
-            )
-        if self._node is None:
-            self._hooks = hooks = {} if self._hooks is None else self._hooks
-        else:
-            if self._node.hooks is None:
-                self._node.hooks = {}
-            hooks = self._node.hooks.setdefault(self._output, {})
-        handle = HookHandle(hooks)
-        hooks[handle] = hook
-        return handle
+        from netcl.autograd.hooks import on_gradient
+
+        return on_gradient(self, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> HookHandle:
+        """Call `hook(tensor)` after a gradient has been added to this leaf's `.grad`. RuntimeError for results."""
+        from netcl.autograd.hooks import after_accumulation
+
+        return after_accumulation(self, hook)
 
     def retain_grad(self) -> None:
-        """Keep the gradient of a result in its `.grad` too (leaves do so anyway)."""
-        if self._node is not None:
-            self.register_hook(self._keep_grad)
+        """Keep the gradient of a result in its `.grad` too (leaves do so anyway). Hooks come before that."""
+        from netcl.autograd.hooks import retain
 
-    def _keep_grad(self, gradient: Tensor) -> None:
-        self.grad = gradient if self.grad is None else self.grad + gradient
+        retain(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether this is a result that keeps its gradient."""
+        from netcl.autograd.hooks import retains
+
+        return retains(self)
+
+    def is_inference(self) -> bool:
+        """False: tensors made in inference_mode are ordinary ones here, outside the gradient graph."""
+        return False
 
     # ---- to the host ----
 

@@ -151,7 +151,8 @@ def forget() -> None:
         value._pending.eager = False
     tape = sys.modules.get("netcl.autograd.tape")
     if tape is not None:
-        tape._state.enabled = True
+        tape._state.enabled, tape._state.inference, tape._state.anomaly = True, False, False
+        tape._state.packing.clear()
         tape._state.tapes.clear()
     flags = sys.modules.get("netcl.graph.flags")
     for device, raised in list(flags._by_device.items()) if flags is not None else ():

@@ -16,7 +16,7 @@ from typing import Any
 from netcl.autograd.rules import Meta, is_needed, rule_reads
 from netcl.autograd.rules import reads as reads_of
 from netcl.graph.primitives import TABLE, Primitive, composite
-from netcl.graph.value import record, record_literal, record_many
+from netcl.graph.value import record, record_many, user_line
 
 _numbers = itertools.count()
 
@@ -28,6 +28,10 @@ class _State(threading.local):
         self.enabled = True
         self.rules = 0  # gradient rules being evaluated: their Python numbers are constants
         self.tapes: list[Tape] = []
+        self.inference = False
+        self.anomaly = False  # nodes remember where they were recorded, and gradients are searched for NaN
+        self.check_nan = True
+        self.packing: list[Any] = []  # hooks on what is saved, the innermost last: see autograd.graph
 
 
 _state = _State()
@@ -93,7 +97,10 @@ class enable_grad(_GradMode):
 class Node:
     """One recorded operation with gradient: its rule, what the rule reads, and where the gradients go."""
 
-    __slots__ = ("arg", "edges", "hooks", "number", "op", "outputs", "released", "result", "rule", "saved", "stale")
+    __slots__ = (
+        "__weakref__", "arg", "edges", "hooks", "node_hooks", "number", "op", "outputs", "packing", "released",
+        "result", "retained", "rule", "saved", "stale", "where",
+    )  # fmt: skip
 
     def __init__(self, op: str, rule: Callable, arg: Any, outputs: int, edges: list, saved: list, result: list):
         self.op = op
@@ -107,6 +114,34 @@ class Node:
         self.released = False
         self.stale = 0  # a bit for each result that was changed in place
         self.hooks: dict[int, dict] | None = None  # per result that has hooks: what to call with its gradient
+        self.retained: dict[int, Any] | None = None  # per result that keeps its gradient: a weak reference to it
+        self.node_hooks: tuple[dict, dict] | None = None  # before and after the gradients are computed
+        self.where = user_line() if _state.anomaly else None
+        self.packing: Any = None  # what to unpack `saved` and `result` with
+        if _state.packing:
+            _state.packing[-1].pack(self)
+
+    def gradients(self, gradients: list[Any], create_graph: bool) -> Iterable[Any]:
+        """The operands' gradients, from those of the results (None where nothing arrived)."""
+        return _node_gradients(self, gradients, create_graph)
+
+    def release(self) -> None:
+        """Forget what was saved: a second way back through here raises."""
+        self.saved, self.result, self.released = [], None, True
+
+    def register_prehook(self, hook: Callable[[tuple], tuple | None]) -> HookHandle:
+        """Call hook(grad_outputs) before the gradients are computed; a tuple that it returns replaces them."""
+        return self._add_hook(0, hook)
+
+    def register_hook(self, hook: Callable[[tuple, tuple], tuple | None]) -> HookHandle:
+        """Call hook(grad_inputs, grad_outputs) afterwards; a tuple that it returns replaces grad_inputs."""
+        return self._add_hook(1, hook)
+
+    def _add_hook(self, place: int, hook: Callable) -> HookHandle:
+        self.node_hooks = self.node_hooks or ({}, {})
+        handle = HookHandle(self.node_hooks[place])
+        self.node_hooks[place][handle] = hook
+        return handle
 
     @property
     def op_name(self) -> str:
@@ -190,11 +225,12 @@ def _connect(op: str, rule: Callable, operands: Sequence[Any], arg: Any, results
 
 def backward(
     roots: Sequence[tuple[Any, Any]], retain_graph: bool, create_graph: bool, inputs: Sequence[Any] | None = None
-) -> dict[int, Any]:
+) -> dict[tuple[int, int], Any]:
     """Send gradients from roots (tensor, gradient) back. Without `inputs` they are added to the leaves' `.grad`;
-    with them the gradients of just those tensors are returned, by id."""
-    wanted = None if inputs is None else {_place(t): id(t) for t in inputs}
-    found: dict[int, Any] = {}
+    with them the gradients of just those tensors are returned, by place, and only what leads there is run."""
+    wanted = None if inputs is None else {place_of(t) for t in inputs}
+    needed = set() if wanted is None else _leading_to(wanted, [tensor._node for tensor, _ in roots])
+    found: dict[tuple[int, int], Any] = {}
     pending: dict[Node, list[Any]] = {}
     heap: list[tuple[int, Node]] = []
     leaves: dict[int, tuple[Any, Any]] = {}  # by id: the leaf and what has arrived for it
@@ -203,6 +239,8 @@ def backward(
         if edge is None or gradient is None:
             return
         target, output = edge
+        if wanted is not None and target not in needed and (id(target), output) not in wanted:
+            return
         if output < 0:
             before = leaves.get(id(target))
             leaves[id(target)] = (target, gradient if before is None else before[1] + gradient)
@@ -219,54 +257,73 @@ def backward(
         while heap:
             node = heapq.heappop(heap)[1]
             gradients = pending.pop(node)
-            for output, hooks in node.hooks.items() if node.hooks else ():
-                gradients[output] = _through_hooks(hooks, gradients[output])
+            if node.hooks or node.retained:
+                through_result_hooks(node, gradients)
             if wanted is not None:
                 for output, gradient in enumerate(gradients):
-                    target_id = wanted.get((id(node), output))
-                    if target_id is not None and gradient is not None:
-                        found[target_id] = gradient
-            for edge, gradient in zip(node.edges, _node_gradients(node, gradients, create_graph), strict=False):
+                    if gradient is not None and (id(node), output) in wanted:
+                        found[id(node), output] = gradient
+                if node not in needed:
+                    continue
+            if node.node_hooks or _state.anomaly:
+                made = watched_gradients(node, gradients, create_graph)
+            else:
+                made = node.gradients(gradients, create_graph)
+            for edge, gradient in zip(node.edges, made, strict=False):
                 send(edge, gradient)
             if not retain_graph:
-                node.saved, node.result, node.released = [], None, True
+                node.release()
         for leaf, gradient in leaves.values():
-            _arrive_at_leaf(leaf, gradient, wanted, found)
+            gradient = through_hooks(leaf._hooks, gradient) if leaf._hooks else gradient
+            if wanted is not None:
+                found[id(leaf), -1] = gradient
+            else:
+                accumulate(leaf, gradient)
     return found
 
 
-def _place(tensor: Any) -> tuple[int, int]:
+def edge_of(tensor: Any) -> Any:
+    """Where a tensor's gradient goes: (node, output), (leaf, -1), or None where nothing asks for it."""
+    if tensor._node is not None:
+        return tensor._node, tensor._output
+    return (tensor, -1) if tensor._tracked else None
+
+
+def place_of(tensor: Any) -> tuple[int, int]:
     return (id(tensor._node), tensor._output) if tensor._node is not None else (id(tensor), -1)
 
 
-def _arrive_at_leaf(leaf: Any, gradient: Any, wanted: dict | None, found: dict[int, Any]) -> None:
-    """The whole gradient of a leaf: past its hooks, to the caller or into `.grad`."""
-    if leaf._hooks:
-        gradient = _through_hooks(leaf._hooks, gradient)
-    if wanted is not None:
-        key = wanted.get((id(leaf), -1))
-        if key is not None:
-            found[key] = gradient
-    elif leaf.grad is None:
-        leaf.grad = _alias(gradient)  # a tensor of its own: two leaves may have been sent the same one
+def _leading_to(wanted: set[tuple[int, int]], starts: Iterable[Node | None]) -> set[Any]:
+    """The nodes below `starts` whose gradients have to be computed to reach one of the wanted places."""
+    reached = {node for node in starts if node is not None}
+    waiting = list(reached)
+    while waiting:
+        for edge in waiting.pop().edges:
+            if edge is not None and edge[1] >= 0 and edge[0] not in reached:
+                reached.add(edge[0])
+                waiting.append(edge[0])
+    needed: set[Any] = set()
+    for node in sorted(reached, key=lambda node: node.number):  # operands before results
+        if any(e is not None and (e[0] in needed or (id(e[0]), e[1]) in wanted) for e in node.edges):
+            needed.add(node)
+    return needed
+
+
+def accumulate(tensor: Any, gradient: Any) -> None:
+    """Add a whole gradient to a tensor's `.grad`, in place unless the sum itself is to be differentiated."""
+    if tensor.grad is None:
+        tensor.grad = _alias(gradient)  # a tensor of its own: two leaves may have been sent the same one
+    elif _state.enabled:
+        tensor.grad = tensor.grad + gradient
     else:
-        leaf.grad = _accumulated(leaf.grad, gradient)
-
-
-def _accumulated(before: Any, gradient: Any) -> Any:
-    """Into the tensor that is there, as whoever holds it expects; into another one where a graph is made of it."""
-    total = before + gradient
-    if _state.enabled or total.dtype is not before.dtype:
-        return total
-    before._assign(total._value)
-    return before
-
-
-def _through_hooks(hooks: dict, gradient: Any) -> Any:
-    for hook in list(hooks.values()) if gradient is not None else ():
-        replaced = hook(gradient)
-        gradient = gradient if replaced is None else replaced
-    return gradient
+        total = tensor.grad + gradient
+        if total.dtype is tensor.grad.dtype:
+            tensor.grad._assign(total._value)
+        else:
+            tensor.grad = total
+    if tensor._accumulate_hooks:
+        for hook in list(tensor._accumulate_hooks.values()):
+            hook(tensor)
 
 
 def _alias(tensor: Any) -> Any:
@@ -284,10 +341,11 @@ def _node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Ite
             "call backward(retain_graph=True) the first time"
         )
     kind = TABLE[node.op].kind
-    recorded = not create_graph and (kind == "composite" or (kind == "elementwise" and len(node.saved) == 1))
+    recorded = not create_graph and (kind == "composite" or (kind == "elementwise" and len(node.edges) == 1))
     operands: list[Any] = []
     wanted = [edge is not None for edge in node.edges]
-    for number, (tensor, value, version) in enumerate(node.saved):
+    saved, kept = (node.saved, node.result) if node.packing is None else node.packing.unpack(node)
+    for number, (tensor, value, version) in enumerate(saved):
         if type(tensor) is tuple:
             operands.append(Meta(tensor, value, version))
             continue
@@ -298,9 +356,9 @@ def _node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Ite
                 "clone it before changing it"
             )
         operands.append(value if recorded else tensor if create_graph else Tensor._wrap(value))
-    if node.stale:
+    if node.stale and node.packing is None:
         _check_results(node)
-    results = [Meta(*r) if type(r) is tuple else r for r in node.result]
+    results = [Meta(*r) if type(r) is tuple else r for r in kept]
     full = [_zeros_like(r) if g is None else g for g, r in zip(gradients, results, strict=True)]
     if recorded:
         return _recorded_rule(node, full, results, operands)
@@ -396,67 +454,6 @@ def _fit(gradient: Any, operand: Any) -> Any:
     return gradient
 
 
-def grad(
-    outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
-    allow_unused: bool = False,
-) -> tuple:  # fmt: skip
-    """The gradients of `outputs` (a tensor or a sequence) in `inputs`, without touching `.grad` (torch.autograd.grad).
-
-    Raises RuntimeError for an input that outputs do not depend on, unless `allow_unused`.
-    """
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    given = (
-        [grad_outputs] * len(outputs)
-        if grad_outputs is None or isinstance(grad_outputs, Tensor)
-        else list(grad_outputs)
-    )
-    roots = [(t, start_gradient(t, g)) for t, g in zip(outputs, given, strict=True)]
-    for t in inputs:
-        if not t.requires_grad:
-            raise RuntimeError(
-                "grad: one of the inputs does not require a gradient; set requires_grad=True on it before use"
-            )
-    keep = create_graph if retain_graph is None else retain_graph
-    found = backward(roots, keep, create_graph, inputs)
-    result = tuple(found.get(id(t)) for t in inputs)
-    if not allow_unused and any(g is None for g in result):
-        raise RuntimeError(
-            "grad: one of the inputs was not used to compute the outputs; pass allow_unused=True for None"
-        )
-    return result
-
-
-def start_gradient(tensor: Any, gradient: Any) -> Any:
-    """The gradient to start from at an output: given, or 1 for a scalar."""
-    if not tensor.requires_grad:
-        raise RuntimeError(
-            "backward: the tensor does not require a gradient and has no graph; "
-            "was it computed under no_grad, or from tensors without requires_grad=True?"
-        )
-    if gradient is None:
-        if tensor.numel() != 1:
-            raise RuntimeError(
-                f"backward: a gradient can be made up only for scalars, this tensor has shape {list(tensor.shape)}; "
-                "pass gradient=, or reduce it with .sum() or .mean()"
-            )
-        one = Tensor._wrap(record_literal(1.0, tensor.dtype, tensor.device))
-        return one.reshape(tensor.shape) if tensor.shape else one
-    if not isinstance(gradient, Tensor):
-        raise TypeError(
-            f"backward: gradient must be a Tensor or None, got {type(gradient).__name__}; wrap it in nc.tensor(...)"
-        )
-    if gradient._value.device is not tensor._value.device:
-        raise RuntimeError(
-            f"backward: gradient is on {gradient.device}, the tensor on {tensor.device}; move it with .to(device)"
-        )
-    if gradient.shape != tensor.shape:
-        raise RuntimeError(
-            f"backward: gradient has shape {list(gradient.shape)}, the tensor {list(tensor.shape)}; they must match"
-        )
-    return gradient if gradient.dtype is tensor.dtype else gradient.to(tensor.dtype)
-
-
 # ---- Tape --------------------------------------------------------------------------------------------------------
 
 
@@ -513,7 +510,8 @@ class Tape:
         return iter(self._nodes)
 
 
-from netcl.tensor import Tensor  # noqa: E402  (the two know each other)
+from netcl.autograd.hooks import through_hooks, through_result_hooks, watched_gradients  # noqa: E402
+from netcl.tensor import HookHandle, Tensor  # noqa: E402  (they know each other)
 
 __all__ = [
     "Node",
@@ -524,6 +522,5 @@ __all__ = [
     "apply_composite",
     "backward",
     "enable_grad",
-    "grad",
     "no_grad",
 ]

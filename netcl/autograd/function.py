@@ -241,18 +241,19 @@ class Function:
         _check_dirty(ctx, args, results)
         given = {id(arg) for arg in args if isinstance(arg, Tensor)} - {id(t) for t in ctx.dirty}
         ctx.finish(results, given)
-        skipped = {id(t) for t in ctx.non_differentiable}
-        made = tuple([_connected(ctx, n, r, id(r) in skipped, id(r) in given) for n, r in enumerate(results)])
+        made = tuple([_connected(ctx, number, result, given) for number, result in enumerate(results)])
         for listener in tape._state.tapes:
             listener._nodes.append(TapeNode(ctx.op, tuple([arg for arg in args if isinstance(arg, Tensor)])))
         return made[0] if single else made
 
 
-def _connected(ctx: FunctionCtx, number: int, result: Any, skipped: bool, given: bool) -> Any:
-    """A result with its place in the graph; an argument that is passed through becomes a tensor of its own."""
+def _connected(ctx: FunctionCtx, number: int, result: Any, given: set[int]) -> Any:
+    """A result with its place in the graph; an argument or a leaf that is passed on becomes a tensor of its own."""
     if not isinstance(result, Tensor):
         return result
-    if given:
+    skipped = any(result is t for t in ctx.non_differentiable)
+    written = any(result is t for t in ctx.dirty)
+    if id(result) in given or (result._tracked and not written):
         result = Tensor._wrap(result._value)
     if not skipped and result.is_floating_point():
         result._tracked, result._node, result._output = True, ctx, number
@@ -285,6 +286,14 @@ class _Once(Node):
         raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
 
 
+def _at(node: Node, number: int, tensor: Any) -> Any:
+    if not isinstance(tensor, Tensor):
+        return tensor
+    result = Tensor._wrap(tensor._value)
+    result._tracked, result._node, result._output = True, node, number
+    return result
+
+
 def once_differentiable(function: Callable) -> Callable:
     """For a backward that is not made of differentiable operations: its gradients can't be differentiated again."""
 
@@ -297,7 +306,7 @@ def once_differentiable(function: Callable) -> Callable:
             return made
         results = made if isinstance(made, tuple) else (made,)
         node = _Once("once_differentiable", called, None, len(results), [tape.edge_of(g) for g in sources], [], [])
-        results = tuple([_connected(node, n, r, False, True) for n, r in enumerate(results)])  # type: ignore[arg-type]
+        results = tuple([_at(node, n, r) for n, r in enumerate(results)])
         return results if isinstance(made, tuple) else results[0]
 
     return called

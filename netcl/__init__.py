@@ -18,14 +18,18 @@ from netcl.core.dtypes import bool_ as bool
 from netcl.core.errors import OutOfMemoryError
 from netcl.graph.value import eager
 from netcl.ops import methods as _methods
+from netcl.ops.conversion import *
 from netcl.ops.creation import *
 from netcl.ops.elementwise import *
 from netcl.ops.indexing import *
+from netcl.ops.interchange import *
 from netcl.ops.linalg import *
+from netcl.ops.ranges import *
 from netcl.ops.reduction import *
 from netcl.ops.scans import *
 from netcl.ops.shape import *
 from netcl.ops.sync import synchronize
+from netcl.printing import get_printoptions, printoptions, set_printoptions
 from netcl.random import Generator, initial_seed, manual_seed, rand, randint, randn, randperm
 from netcl.tensor import Size, Tensor
 from netcl.version import __version__
@@ -35,6 +39,7 @@ double = float64
 half = float16
 int = int32
 long = int64
+short = int16
 
 from netcl import data, nn, optim, utils  # noqa: E402  (they use the names above)
 from netcl.io import load, save  # noqa: E402

@@ -255,9 +255,9 @@ class Tensor:
 
     # ---- to the host ----
 
-    def numpy(self) -> np.ndarray:
-        """The values as a new NumPy array. Runs what is pending, and waits."""
-        if self.requires_grad:
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The values as a new NumPy array. Runs what is pending, and waits. force=True detaches first."""
+        if self.requires_grad and not force:
             raise RuntimeError("can't call numpy() on a tensor that requires a gradient; use tensor.detach().numpy()")
         return to_host(self._value)
 
@@ -305,7 +305,7 @@ class Tensor:
         return operator.index(self._only())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if not self.shape else object.__format__(self, spec)
+        return format(self.item(), spec) if not self.shape and type(self) is Tensor else object.__format__(self, spec)
 
     def __len__(self) -> int:
         if not self.shape:

@@ -162,6 +162,9 @@ class Device:
     def __exit__(self, *_error: object) -> None:
         _local.entered.pop()
 
+    def __reduce__(self) -> tuple:
+        return device, (f"{self.kind}:{self.kind_index}",)
+
     def __str__(self) -> str:
         return f"opencl:{self.index}"
 

@@ -35,17 +35,9 @@ class Parameter(Tensor):
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return _from_host, (self.detach().numpy(), self.requires_grad)
-
 
 def unset(*size: int, device: Any = None, dtype: DType | None = None) -> Parameter:
     """A parameter with arbitrary elements, to be filled at once by a function of `netcl.nn.init`. Records nothing."""
     target, dtype = find_device(device), dtype or float32
     buffer = target.pool.allocate(prod(size) * dtype.itemsize)
     return Parameter(Tensor._wrap(Value.realised(buffer, size, dtype, target)))
-
-
-def _from_host(array: Any, requires_grad: bool) -> Parameter:
-    """Undo pickling: the elements go to the current device."""
-    return Parameter(Tensor(array), requires_grad)

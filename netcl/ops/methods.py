@@ -6,44 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from netcl.autograd import tape
-from netcl.core import dtypes
-from netcl.core.device import Device
-from netcl.core.device import device as find_device
-from netcl.core.dtypes import DType
-from netcl.graph.primitives import Primitive, register
-from netcl.ops import creation, elementwise, indexing, inplace, linalg, reduction, scans, shape
-from netcl.tensor import Tensor, to_host, upload
-
-
-def to(input: Tensor, *args: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """The tensor in another dtype and/or on another device: to(dtype), to(device), to(device, dtype), to(other)."""
-    for arg in args:
-        if isinstance(arg, DType):
-            dtype = arg
-        elif isinstance(arg, Tensor):
-            dtype, device = arg.dtype, arg.device
-        elif isinstance(arg, (str, Device, int)) and not isinstance(arg, bool):
-            device = arg
-        elif arg is not None:
-            raise TypeError(f"to: expected a dtype, a device or a tensor, got {arg!r}; dtypes are nc.float32 and so on")
-    result = input
-    if device is not None:
-        target = find_device(device)
-        if target is not input._value.device:
-            result = Tensor._wrap(upload(to_host(input._value), target))
-            if input.requires_grad and tape.is_grad_enabled():
-                tape._connect("to_device", _to_device_gradient, (input,), None, (result,))
-    return result if dtype is None else elementwise.cast(result, dtype)
-
-
-def _to_device_gradient(g: Tensor, y: Any, x: Any) -> tuple:
-    return (g.to(x.device),)
-
-
-register(
-    Primitive("to_device", "transfer", lambda operands, arg: (operands[0].shape, operands[0].dtype))
-)  # done at once, by `to`
+from netcl.ops import conversion, creation, interchange
+from netcl.ops import elementwise, indexing, inplace, linalg, reduction, scans, shape
+from netcl.tensor import Tensor
 
 
 def _where(input: Tensor, condition: Tensor, other: Any) -> Tensor:
@@ -64,17 +29,8 @@ def _unless_foreign(function: Any) -> Any:
     return compare
 
 
-def new_zeros(input: Tensor, *size: Any) -> Tensor:
-    """Zeros of another shape in input's dtype, on its device."""
-    return creation.zeros(*size, dtype=input.dtype, device=input.device)
-
-
 _METHODS: dict[str, Any] = {
-    "to": to, "where": _where, "new_zeros": new_zeros,
-    "float": lambda x: elementwise.cast(x, dtypes.float32), "double": lambda x: elementwise.cast(x, dtypes.float64),
-    "half": lambda x: elementwise.cast(x, dtypes.float16), "bfloat16": lambda x: elementwise.cast(x, dtypes.bfloat16),
-    "int": lambda x: elementwise.cast(x, dtypes.int32), "long": lambda x: elementwise.cast(x, dtypes.int64),
-    "bool": lambda x: elementwise.cast(x, dtypes.bool_),
+    "where": _where, **conversion.METHODS_BY_NAME,
     "__add__": elementwise.add, "__radd__": elementwise.add, "__sub__": elementwise.sub,
     "__rsub__": _reflected(elementwise.sub), "__mul__": elementwise.mul, "__rmul__": elementwise.mul,
     "__truediv__": elementwise.div, "__rtruediv__": _reflected(elementwise.div),
@@ -89,7 +45,7 @@ _METHODS: dict[str, Any] = {
     "T": property(lambda x: x.permute(tuple(range(x.ndim))[::-1])), "mT": property(shape.matrix_transpose),
 }  # fmt: skip
 
-_MODULES = (elementwise, reduction, scans, linalg, shape, indexing, inplace)
+_MODULES = (elementwise, reduction, scans, linalg, shape, indexing, inplace, creation, conversion, interchange)
 
 
 def attach() -> None:

@@ -26,11 +26,14 @@ from netcl.ops.interchange import *
 from netcl.ops.linalg import *
 from netcl.ops.ranges import *
 from netcl.ops.reduction import *
+from netcl.ops.sampling import *
 from netcl.ops.scans import *
 from netcl.ops.shape import *
 from netcl.ops.sync import synchronize
 from netcl.printing import get_printoptions, printoptions, set_printoptions
-from netcl.random import Generator, initial_seed, manual_seed, rand, randint, randn, randperm
+from netcl.random import (
+    Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state,
+)  # fmt: skip
 from netcl.tensor import Size, Tensor
 from netcl.version import __version__
 
@@ -43,6 +46,7 @@ short = int16
 
 from netcl import data, nn, optim, utils  # noqa: E402  (they use the names above)
 from netcl.io import load, save  # noqa: E402
+from netcl.utils import cuda  # noqa: E402
 from netcl.nn.functional import log_softmax, softmax  # noqa: E402
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -219,3 +219,65 @@ def _sincos32(x: Array) -> tuple[Array, Array]:
     cosine = np.where(straight, c, s)
     sine = np.where(octant & 4, -sine, sine)
     return sine, np.where((octant - 2) & 4, cosine, -cosine)
+
+
+# ---- other distributions: each number from a double word, one after the other -----------------------------------
+
+
+def exponential(engine: Engine, count: int, rate: float) -> Array:
+    """float64 with density rate * exp(-rate * x)."""
+    result: Array = -1.0 / rate * np.log1p(-unit_float64(engine, count))
+    return result
+
+
+def cauchy(engine: Engine, count: int, median: float, sigma: float) -> Array:
+    """float64 from the Cauchy distribution."""
+    result: Array = median + sigma * np.tan(np.pi * (unit_float64(engine, count) - 0.5))
+    return result
+
+
+def log_normal(engine: Engine, count: int, mean: float, std: float) -> Array:
+    """float64 whose logarithms are from N(mean, std**2)."""
+    return np.exp([_next_normal(engine) * std + mean for _ in range(count)])
+
+
+def geometric(engine: Engine, count: int, chance: float) -> Array:
+    """float64: how many trials, each with that chance, until the first success."""
+    with np.errstate(divide="ignore"):
+        result: Array = np.ceil(np.log(unit_float64(engine, count)) / np.log1p(-chance))
+    return result
+
+
+def bernoulli(engine: Engine, chances: Array) -> Array:
+    """bool, each true with its own chance: float64 chances take a double word each, narrower ones a word."""
+    unit = unit_float64 if chances.dtype == np.float64 else unit_float32
+    drawn: Array = unit(engine, chances.size).reshape(chances.shape) < chances
+    return drawn
+
+
+def any_number(engine: Engine, count: int, dtype: np.dtype) -> Array:
+    """Whole numbers from 0 to the largest that dtype holds exactly along with all below it."""
+    if dtype.kind == "b":
+        return (engine.words32(count) & np.uint32(1)).astype(dtype)
+    if dtype.kind in "iu":
+        words = engine.words64(count) if dtype.itemsize == 8 else engine.words32(count)
+        return (words % words.dtype.type(int(np.iinfo(dtype).max) + 1)).astype(dtype)
+    words = engine.words64(count) if dtype == np.float64 else engine.words32(count)
+    digits = {np.dtype(np.float64): 53, np.dtype(np.float32): 24, np.dtype(np.float16): 11}.get(dtype, 8)
+    return (words % words.dtype.type(2**digits + 1)).astype(np.float64).astype(dtype)
+
+
+def choices(engine: Engine, weights: Array, count: int, replacement: bool) -> Array:
+    """int64 (rows, count): positions in each row of weights (rows, n), drawn in proportion to them."""
+    if replacement and count > 1:
+        ends = np.cumsum(weights, axis=1, dtype=weights.dtype)
+        ends /= ends[:, -1:]
+        ends[:, -1] = 1
+        drawn = unit_float64(engine, len(weights) * count).reshape(-1, count)
+        chosen = np.empty((len(weights), count), np.int64)
+        for row in range(len(weights)):
+            chosen[row] = np.searchsorted(ends[row].astype(np.float64), drawn[row])
+        return chosen
+    waits = exponential(engine, weights.size, 1.0).astype(weights.dtype).reshape(weights.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.argsort(-weights / waits, axis=1, kind="stable")[:, :count]

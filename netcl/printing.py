@@ -58,9 +58,9 @@ def set_printoptions(
         if profile not in _PROFILES:
             raise ValueError(f"set_printoptions: profile must be one of {', '.join(_PROFILES)}, not {profile!r}")
         options = PrintOptions(**_PROFILES[profile])
-    given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
-    changed = {name: value for name, value in given.items() if value is not None}
-    _options = replace(options, **changed, sci_mode=sci_mode)
+    names = ("precision", "threshold", "edgeitems", "linewidth")
+    given: Any = zip(names, (precision, threshold, edgeitems, linewidth), strict=True)
+    _options = replace(options, **{name: value for name, value in given if value is not None}, sci_mode=sci_mode)
 
 
 def get_printoptions() -> dict[str, Any]:

@@ -137,13 +137,7 @@ class WeightedRandomSampler(Sampler):
             )
         generator = self.generator or default_generator
         with generator.lock:
-            if self.replacement and count > 1:
-                ends = np.cumsum(weights)
-                ends /= ends[-1]
-                return np.searchsorted(ends, draws.unit_float64(generator.engine, count))
-            waits = -np.log1p(-draws.unit_float64(generator.engine, len(weights)))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.argsort(-weights / waits, kind="stable")[:count]
+            return draws.choices(generator.engine, weights[None], count, self.replacement)[0]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.order().tolist())

@@ -6,20 +6,25 @@ Each fills a tensor in place, outside the gradient graph, and returns it.
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
 
-from netcl.draws import normal
-from netcl.random import Generator, default_generator, normal_fill, uniform_fill
-from netcl.tensor import Tensor, upload
+from netcl.draws import Engine, normal, uniform
+from netcl.ops.sampling import fill, normal_fill, uniform_fill
+from netcl.random import Generator, permutation, stream_of
+from netcl.tensor import Tensor, to_host
+
+__all__ = """
+    calculate_gain constant_ dirac_ eye_ kaiming_normal_ kaiming_uniform_ normal_ ones_ orthogonal_ sparse_
+    trunc_normal_ uniform_ xavier_normal_ xavier_uniform_ zeros_
+""".split()
 
 
 def _fill(tensor: Tensor, array: Any) -> Tensor:
     """The tensor with the elements of a host array or number, cast to its dtype."""
-    whole = np.broadcast_to(np.asarray(array), tensor.shape).astype(tensor.dtype.numpy)
-    tensor._assign(upload(np.ascontiguousarray(whole).reshape(tensor.shape), tensor.device))
-    return tensor
+    return fill(tensor, np.broadcast_to(np.asarray(array), tensor.shape).astype(tensor.dtype.numpy))
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
@@ -42,19 +47,43 @@ def trunc_normal_(
 ) -> Tensor:
     """From N(mean, std**2), what lies outside a and b drawn again.
 
-    NotImplementedError where less than 30 % lies inside: PyTorch draws those in another way.
+    Warns where the mean lies more than 2 std outside a and b, as in PyTorch.
     """
+    if mean < a - 2 * std or mean > b + 2 * std:
+        warnings.warn(
+            "trunc_normal_: mean is more than 2 std from [a, b]; the distribution of values may be incorrect",
+            stacklevel=2,
+        )
     inside = 0.5 * (math.erf((b - mean) / (std * math.sqrt(2.0))) - math.erf((a - mean) / (std * math.sqrt(2.0))))
-    if not inside > 0.3:
-        raise NotImplementedError(f"trunc_normal_: only {inside:.0%} of N({mean}, {std}**2) lies between {a} and {b}")
-    stream = generator or default_generator
-    numpy_dtype = tensor.dtype.numpy
-    low, high = np.asarray(a).astype(numpy_dtype), np.asarray(b).astype(numpy_dtype)
+    stream = stream_of(generator)
     with stream.lock:
-        drawn = normal(stream.engine, tensor.numel(), mean, std, numpy_dtype)
-        while (outside := (drawn < low) | (drawn > high)).any():
-            drawn = np.where(outside, normal(stream.engine, tensor.numel(), mean, std, numpy_dtype), drawn)
+        draw = _from_the_middle if inside > 0.3 else _from_the_tail
+        drawn = draw(stream.engine, tensor.numel(), mean, std, a, b, tensor.dtype.numpy)
     return _fill(tensor, drawn.reshape(tensor.shape))
+
+
+def _from_the_middle(engine: Engine, count: int, mean: float, std: float, a: float, b: float, dtype: Any) -> np.ndarray:
+    """Normal numbers between a and b, where many lie: the others are drawn again."""
+    low, high = np.asarray(a).astype(dtype), np.asarray(b).astype(dtype)
+    drawn = normal(engine, count, mean, std, dtype)
+    while (outside := (drawn < low) | (drawn > high)).any():
+        drawn = np.where(outside, normal(engine, count, mean, std, dtype), drawn)
+    return drawn
+
+
+def _from_the_tail(engine: Engine, count: int, mean: float, std: float, a: float, b: float, dtype: Any) -> np.ndarray:
+    """Normal numbers between a and b, where few lie: uniform ones, kept with a chance in proportion to the density."""
+    mode = max(a, min(mean, b))
+    peak = -0.5 * ((mode - mean) / std) ** 2
+    number = dtype.type
+    result, pending = None, np.ones(count, bool)
+    while result is None or pending.any():
+        candidates = uniform(engine, count, a, b, dtype)
+        result = candidates if result is None else np.where(pending, candidates, result)
+        density = ((candidates - number(mean)) / number(std)) ** 2 * number(-0.5) - number(peak)
+        with np.errstate(divide="ignore"):
+            pending &= np.log(uniform(engine, count, 0.0, 1.0, dtype)) > density
+    return result
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
@@ -77,6 +106,55 @@ def eye_(tensor: Tensor) -> Tensor:
     if tensor.ndim != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     return _fill(tensor, np.eye(*tensor.shape))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """A convolution's weight (out, in, ..) that leaves its input as it is: 1 at the middle where out equals in."""
+    if tensor.ndim not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    if tensor.shape[0] % groups:
+        raise ValueError("dim 0 must be divisible by groups")
+    each = tensor.shape[0] // groups
+    weight = np.zeros(tensor.shape)
+    middle = tuple(size // 2 for size in tensor.shape[2:])
+    for group in range(groups):
+        for channel in range(min(each, tensor.shape[1])):
+            weight[(group * each + channel, channel, *middle)] = 1
+    return _fill(tensor, weight)
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
+    """Saxe et al. (2013): rows (or columns, where there are more rows) of length gain, orthogonal to each other.
+
+    The rows of (out, in, ..) are its flattened slices. Computed on the host.
+    """
+    if tensor.ndim < 2:
+        raise ValueError("Only tensors with 2 or more dimensions are supported")
+    if 0 in tensor.shape:
+        return tensor
+    rows = tensor.shape[0]
+    wide = np.float64 if tensor.dtype.numpy == np.float64 else np.float32
+    stream = stream_of(generator)
+    with stream.lock:
+        drawn = normal(stream.engine, tensor.numel(), 0.0, 1.0, tensor.dtype.numpy).reshape(rows, -1).astype(wide)
+    tall: Any = drawn if rows >= drawn.shape[1] else drawn.T
+    q, r = np.linalg.qr(tall)
+    q = q * np.sign(np.diag(r))
+    return _fill(tensor, (q if tall is drawn else q.T).reshape(tensor.shape) * wide(gain))
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
+    """Martens (2010): a matrix from N(0, std**2) with that share of each column 0.
+
+    As in PyTorch, which elements are 0 is drawn from the default generator.
+    """
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    rows, columns = tensor.shape
+    weight = to_host(normal_fill(tensor, 0.0, std, generator)._value)
+    for column in range(columns):
+        weight[permutation(rows)[: math.ceil(sparsity * rows)], column] = 0
+    return _fill(tensor, weight)
 
 
 _UNCHANGING = ("linear", "sigmoid", *(f"conv{kind}{rank}d" for kind in ("", "_transpose") for rank in (1, 2, 3)))

@@ -44,7 +44,7 @@ def to(
             if rest and dtype is None and (rest[0] is None or isinstance(rest[0], DType)):
                 dtype = rest.pop(0)
         else:
-            raise TypeError(f"to: expected a dtype, a device or a tensor, got {first!r}; dtypes are nc.float32 and so on")
+            raise TypeError(f"to: expected a dtype such as nc.float32, a device or a tensor, got {first!r}")
     if len(rest) > 2 or not all(type(flag) is bool for flag in rest):
         raise TypeError(f"to: expected at most non_blocking and copy (bools) after dtype or device, got {rest}")
     copy = rest[1] if len(rest) == 2 else copy
@@ -113,7 +113,8 @@ _CASTS = {
     "double": dtypes.float64, "float": dtypes.float32, "half": dtypes.float16, "int": dtypes.int32,
     "long": dtypes.int64, "short": dtypes.int16,
 }  # fmt: skip
-METHODS_BY_NAME: dict[str, Callable] = {name: _caster(name, dtype) for name, dtype in _CASTS.items()}  # names that Python has too
+# Methods with names that Python itself has too.
+METHODS_BY_NAME: dict[str, Any] = {name: _caster(name, dtype) for name, dtype in _CASTS.items()}
 
 
 # ---- dtypes by the names of PyTorch's older tensor classes ------------------------------------------------------
@@ -130,7 +131,7 @@ class _TensorClass(type):
     def __call__(cls, *args: Any, device: Any = None) -> Tensor:
         if len(args) == 1 and isinstance(args[0], Tensor):
             if args[0].dtype is not cls.dtype:
-                raise TypeError(f"{cls.__name__}: expected {cls.dtype}, got {args[0].dtype}; convert it with .to(dtype)")
+                raise TypeError(f"{cls.__name__}: expected {cls.dtype}, got {args[0].dtype}; use .to(dtype)")
             return args[0].detach().to(device)
         if not args or isinstance(args[0], (Size, int)):
             return creation.empty(*(args or (0,)), dtype=cls.dtype, device=device)
@@ -180,6 +181,8 @@ def change_type(input: Tensor, dtype: Any = None, non_blocking: Any = False) -> 
 
 
 METHODS_BY_NAME["type"] = change_type
+METHODS_BY_NAME["is_cuda"] = property(lambda input: False, doc="False: netcl's devices are OpenCL ones.")
+METHODS_BY_NAME["is_cpu"] = property(lambda input: input.device.kind == "cpu", doc="Whether it is on a CPU's device.")
 
 
 def type_as(input: Tensor, other: Tensor) -> Tensor:

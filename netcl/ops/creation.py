@@ -51,8 +51,8 @@ def asarray(
 ) -> Tensor:  # fmt: skip
     """A tensor of a tensor, NumPy array, DLPack tensor, buffer, number or nested list.
 
-    Tensors are taken as they are unless copy=True; requires_grad=None keeps theirs. ValueError with copy=False for what can only be copied: anything
-    that is no tensor of that dtype and device.
+    Tensors are taken as they are unless copy=True; requires_grad=None keeps theirs. ValueError with copy=False for
+    what can only be copied: anything that is no tensor of that dtype and device.
     """
     from netcl.ops.interchange import from_dlpack
 
@@ -79,7 +79,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     Unlike PyTorch's, it has a copy of the elements: devices don't share memory with NumPy.
     """
     if not isinstance(ndarray, np.ndarray):
-        raise TypeError(f"from_numpy: expected np.ndarray (got {type(ndarray).__name__}); nc.tensor(...) takes the rest")
+        raise TypeError(f"from_numpy: expected np.ndarray (got {type(ndarray).__name__}); use nc.tensor(...)")
     return tensor(ndarray)
 
 
@@ -99,7 +99,7 @@ def frombuffer(
             f"frombuffer: the {len(raw)} bytes after offset {offset} are no whole number of {dtype} elements"
         )
     if count == 0 or count * size > len(raw):
-        raise ValueError(f"frombuffer: {count} elements of {dtype} are not in the {len(raw)} bytes after offset {offset}")
+        raise ValueError(f"frombuffer: {count} elements of {dtype} are not in {len(raw)} bytes after offset {offset}")
     result = tensor(np.frombuffer(raw, dtype.numpy, count))
     return result.requires_grad_() if requires_grad else result
 
@@ -158,19 +158,27 @@ def _fill(number: Any, dtype: DType) -> Any:
     return int(number)
 
 
-def zeros(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros(
+    *args: Any, size: Any = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of zeros."""
-    return full(_checked_sizes("zeros", size), 0.0, dtype or dtypes.float32, device, requires_grad)
+    shape = _checked_sizes("zeros", args if size is None else (size,))
+    return full(shape, 0.0, dtype or dtypes.float32, device, requires_grad)
 
 
-def ones(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(
+    *args: Any, size: Any = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of ones."""
-    return full(_checked_sizes("ones", size), 1.0, dtype or dtypes.float32, device, requires_grad)
+    shape = _checked_sizes("ones", args if size is None else (size,))
+    return full(shape, 1.0, dtype or dtypes.float32, device, requires_grad)
 
 
-def empty(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty(
+    *args: Any, size: Any = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of arbitrary elements: whatever its memory held before. Launches nothing."""
-    shape, dtype = _checked_sizes("empty", size), dtype or dtypes.float32
+    shape, dtype = _checked_sizes("empty", args if size is None else (size,)), dtype or dtypes.float32
     if not isinstance(dtype, DType):
         raise TypeError(f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}")
     target = find_device(device)

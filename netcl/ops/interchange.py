@@ -18,7 +18,6 @@ __all__ = ["from_dlpack"]
 METHODS = ["__array_wrap__", "__copy__", "__dlpack__", "__dlpack_device__", "__reduce_ex__"]
 
 _HOST = (1, 0)  # DLPack's name of the host's memory
-_OWN = ("grad", "_value", "_tracked", "_node", "_output", "_version", "_hooks")
 
 
 def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
@@ -71,8 +70,9 @@ def __array_wrap__(self: Tensor, array: Any, context: Any = None, return_scalar:
 
 def __copy__(self: Tensor) -> Tensor:
     """copy.copy: another tensor with the same elements, shared, as a leaf."""
-    copied = _bare(type(self), _attributes(self))
-    copied.__dict__.update(self.detach().__dict__)
+    copied = self.detach()
+    copied.__class__ = type(self)
+    copied.__dict__.update(_attributes(self))
     copied._tracked = self._tracked
     return copied
 
@@ -85,18 +85,13 @@ def __reduce_ex__(self: Tensor, protocol: Any) -> Any:
 
 def _attributes(tensor: Tensor) -> dict:
     """What the user has set on a tensor."""
-    return {name: value for name, value in tensor.__dict__.items() if name not in _OWN}
+    return {name: value for name, value in tensor.__dict__.items() if name[0] != "_" and name != "grad"}
 
 
 def _rebuilt(kind: type, raw: bytes, shape: tuple, dtype: DType, requires_grad: bool, attributes: dict) -> Tensor:
     """Undo pickling."""
-    tensor = _bare(kind, attributes)
+    tensor: Any = object.__new__(kind)
+    tensor.__dict__.update(attributes)
     tensor._value = upload(np.frombuffer(raw, dtype.numpy).reshape(shape), find_device())
     tensor._tracked = requires_grad
-    return tensor
-
-
-def _bare(kind: type, attributes: dict) -> Any:
-    tensor = object.__new__(kind)
-    tensor.__dict__.update(attributes)
     return tensor

@@ -6,8 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from netcl.ops import conversion, creation, interchange
-from netcl.ops import elementwise, indexing, inplace, linalg, reduction, scans, shape
+from netcl.ops import (
+    conversion,
+    creation,
+    elementwise,
+    indexing,
+    inplace,
+    interchange,
+    linalg,
+    reduction,
+    sampling,
+    scans,
+    shape,
+)
 from netcl.tensor import Tensor
 
 
@@ -45,7 +56,9 @@ _METHODS: dict[str, Any] = {
     "T": property(lambda x: x.permute(tuple(range(x.ndim))[::-1])), "mT": property(shape.matrix_transpose),
 }  # fmt: skip
 
-_MODULES = (elementwise, reduction, scans, linalg, shape, indexing, inplace, creation, conversion, interchange)
+_MODULES = (
+    elementwise, reduction, scans, linalg, shape, indexing, inplace, creation, conversion, interchange, sampling,
+)  # fmt: skip
 
 
 def attach() -> None:

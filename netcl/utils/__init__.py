@@ -1,5 +1,5 @@
-"""PyTorch's place for `utils.data`."""
+"""PyTorch's places for `utils.data` and `cuda`."""
 
-from netcl.utils import data
+from netcl.utils import cuda, data
 
-__all__ = ["data"]
+__all__ = ["cuda", "data"]

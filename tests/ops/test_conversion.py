@@ -190,3 +190,16 @@ def test_pickle_keeps_what_was_set_on_a_tensor():
     assert pickle.loads(pickle.dumps(x)).note == "kept"
     assert copy.copy(x).note == "kept"
     assert pickle.loads(pickle.dumps(nc.ones(2, requires_grad=True) * 2)).requires_grad
+
+
+def test_a_shallow_copy_shares_elements_and_the_others_do_not(device):
+    for make in (lambda: nc.zeros(2, 3), lambda: nc.nn.Parameter(nc.zeros(2, 3)), lambda: nc.zeros(3, 2).T):
+        x = make()
+        shared, deep, moved = copy.copy(x), copy.deepcopy(x), x.detach().to(x.dtype, copy=True)
+        with nc.no_grad():
+            shared[0] += 1
+            x[1] += 2
+        assert x.tolist() == shared.tolist() == [[1.0] * 3, [2.0] * 3]
+        assert deep.tolist() == moved.tolist() == [[0.0] * 3] * 2
+    leaf = nc.ones(2, requires_grad=True)
+    assert nc.asarray(leaf, requires_grad=False).tolist() == [1.0, 1.0]

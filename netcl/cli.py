@@ -64,6 +64,13 @@ def diamonds(**options: Any) -> None:
     _run("diamonds", options)
 
 
+@train.command()
+@_options(epochs=12, batch_size=64, lr=1.5e-3, out="runs/mnist")
+def mnist(**options: Any) -> None:
+    """Classify handwritten digits (5,000 images of MNIST)."""
+    _run("mnist", options)
+
+
 def _run(name: str, options: dict[str, Any]) -> None:
     """Run an example's main(). A device or package that is missing is told without a traceback."""
     from netcl.core.device import device

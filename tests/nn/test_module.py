@@ -258,7 +258,7 @@ def test_repr_is_pytorchs() -> None:
         "    (1): Linear(in_features=4, out_features=2, bias=False)\n  )\n)"
     )
     assert repr(nn.Dropout(0.1)) == "Dropout(p=0.1, inplace=False)"
-    assert repr(nn.LayerNorm(3)) == "LayerNorm((3,), eps=1e-05, elementwise_affine=True)"
+    assert repr(nn.LayerNorm(3)) == "LayerNorm((3,), eps=1e-05, elementwise_affine=True, bias=True)"
 
 
 def test_a_copy_trains_apart() -> None:

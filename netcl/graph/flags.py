@@ -24,7 +24,7 @@ class _Flags:
     def __init__(self, device: Any):
         self.buffer = device.pool.allocate(_FLAG_BYTES)
         launch.fill_zero(device, self.buffer, _FLAG_BYTES)
-        self.sites: OrderedDict[int, str] = OrderedDict()
+        self.sites: OrderedDict[int, tuple[str, type[Exception], str]] = OrderedDict()
         self.next_site = 0
         self.pending = False
 
@@ -45,13 +45,16 @@ def buffer(device: Any) -> Any:
     return _flags(device).buffer
 
 
-def new_site(device: Any, text: str) -> int:
-    """A number for a check recorded now; `text` names the operation and the user's line."""
+OUT_OF_RANGE = "index {value} at position {position} is out of range"
+
+
+def new_site(device: Any, text: str, error: type[Exception] = IndexError, says: str = OUT_OF_RANGE) -> int:
+    """A number for a check recorded now; `text` names the operation and the user's line, `says` what is wrong."""
     flags = _flags(device)
     with _lock:
         site = flags.next_site
         flags.next_site = (site + 1) % 2**31
-        flags.sites[site] = text
+        flags.sites[site] = text, error, says
         if len(flags.sites) > _KEPT_SITES:
             flags.sites.popitem(last=False)
         return site
@@ -63,7 +66,7 @@ def mark_pending(device: Any) -> None:
 
 
 def raise_if_set(device: Any) -> None:
-    """IndexError for the first failed check since the last call. Reads a few bytes if a plan with checks has run."""
+    """The error of the first failed check since the last call. Reads a few bytes if a plan with checks has run."""
     flags = _by_device.get(device)
     if flags is None or not flags.pending:
         return
@@ -73,5 +76,5 @@ def raise_if_set(device: Any) -> None:
     if raised:
         value, position = found.view(np.int64)[1:3]
         launch.fill_zero(device, flags.buffer, _FLAG_BYTES)
-        text = flags.sites.get(int(site), "an earlier operation")
-        raise IndexError(f"{text}: index {value} at position {position} is out of range")
+        text, error, says = flags.sites.get(int(site), ("an earlier operation", IndexError, OUT_OF_RANGE))
+        raise error(f"{text}: {says.format(value=value, position=position)}")

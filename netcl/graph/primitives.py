@@ -152,4 +152,5 @@ def _check_infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
     return operands[0].shape, operands[0].dtype
 
 
-register(Primitive("check", "elementwise", _check_infer))  # operands: value, condition, site
+# Operands: value, condition, site.
+register(Primitive("check", "elementwise", _check_infer, gradient=lambda g, y, x, holds, site: (g, None, None)))

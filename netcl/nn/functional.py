@@ -12,7 +12,32 @@ from netcl.graph.value import record_scalar
 from netcl.ops import elementwise, reduction
 from netcl.ops.elementwise import check_devices, literal
 from netcl.ops.fused_ops import cross_entropy, log_softmax, softmax, softmin
-from netcl.ops.reduction import mse_loss
+from netcl.ops.losses.binary import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    dice_loss,
+    multilabel_soft_margin_loss,
+    sigmoid_focal_loss,
+    soft_margin_loss,
+)
+from netcl.ops.losses.likelihood import gaussian_nll_loss, kl_div, poisson_nll_loss
+from netcl.ops.losses.pairs import (
+    cosine_embedding_loss,
+    hinge_embedding_loss,
+    info_nce,
+    margin_ranking_loss,
+    pairwise_distance,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
+from netcl.ops.losses.regression import (
+    huber_loss,
+    l1_loss,
+    log_cosh_loss,
+    mse_loss,
+    quantile_loss,
+    smooth_l1_loss,
+)
 from netcl.tensor import Tensor
 
 relu = elementwise.relu
@@ -66,6 +91,13 @@ def _linear_gradient(g: Tensor, y: Any, x: Tensor, weight: Tensor, *rest: Any) -
 
 
 primitives.composite("linear", _linear_infer, _linear, autocast="lower")
+
+
+def linear_mse(
+    input: Tensor, weight: Tensor, target: Tensor, bias: Tensor | None = None, reduction: Any = "mean"
+) -> Tensor:
+    """mse_loss(linear(input, weight, bias), target): the last layer of a regression and its loss."""
+    return mse_loss(linear(input, weight, bias), target, reduction=reduction)
 
 
 # ---- activations -------------------------------------------------------------------------------------------------
@@ -197,6 +229,11 @@ def _dropout_gradient(g: Tensor, y: Any, x: Any, call: Tensor, seed: Tensor, p: 
 primitives.composite("dropout", _same, _dropout)
 
 __all__ = [
-    "cross_entropy", "dropout", "gelu", "layer_norm", "leaky_relu", "linear", "log_softmax", "mse_loss", "reduction",
-    "relu", "sigmoid", "silu", "softmax", "softmin", "softplus", "tanh",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "cross_entropy",
+    "dice_loss", "dropout", "gaussian_nll_loss", "gelu", "hinge_embedding_loss", "huber_loss", "info_nce", "kl_div",
+    "l1_loss", "layer_norm", "leaky_relu", "linear", "linear_mse", "log_cosh_loss", "log_softmax",
+    "margin_ranking_loss", "mse_loss", "multilabel_soft_margin_loss", "pairwise_distance", "poisson_nll_loss",
+    "quantile_loss", "reduction", "relu", "sigmoid", "sigmoid_focal_loss", "silu", "smooth_l1_loss",
+    "soft_margin_loss", "softmax", "softmin", "softplus", "tanh", "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
 ]  # fmt: skip

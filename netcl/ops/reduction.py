@@ -1,17 +1,16 @@
-"""Reductions, and the losses whose core is one: mse_loss."""
+"""Reductions. mse_loss, whose core is one, is found here too."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
-from netcl.autograd.tape import apply, apply_composite
-from netcl.core import dtypes
+from netcl.autograd.tape import apply
 from netcl.core.dtypes import DType
-from netcl.graph import primitives
-from netcl.ops.elementwise import cast, check_devices, literal
+from netcl.ops.elementwise import cast, literal
+from netcl.ops.losses.arguments import check_reduction as check_reduction
+from netcl.ops.losses.arguments import legacy_reduction as legacy_reduction
+from netcl.ops.losses.regression import mse_loss as mse_loss
 from netcl.ops.shape import apply_view, axis_of
 from netcl.tensor import Tensor
 
@@ -131,96 +130,3 @@ def _position(op: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
         hit = hit.logical_or(input != input)
     places = iota(input._value.shape, axis, input._value.device)
     return reduce("min", places.where(hit, input.shape[axis]), axis, keepdim)
-
-
-# ---- the argument called reduction -------------------------------------------------------------------------------
-
-
-def check_reduction(name: str, reduction: Any, extra: tuple[str, ...] = ()) -> str:
-    """The reduction's name; None means "none". ValueError naming the choices."""
-    choices = ("mean", "sum", "none", *extra)
-    reduction = "none" if reduction is None else reduction
-    if reduction not in choices:
-        raise ValueError(
-            f"{name}: {reduction!r} is not a valid reduction; choose one of {', '.join(map(repr, choices))}, or None"
-        )
-    return reduction
-
-
-def legacy_reduction(size_average: Any, reduce: Any, reduction: Any) -> Any:
-    """PyTorch's deprecated pair of flags."""
-    if size_average is None and reduce is None:
-        return reduction
-    found = "none" if reduce is False else "sum" if size_average is False else "mean"
-    warnings.warn(f"size_average and reduce are deprecated; use reduction={found!r} instead", stacklevel=3)
-    return found
-
-
-# ---- mean squared error ------------------------------------------------------------------------------------------
-
-
-def mse_loss(input: Tensor, target: Tensor, reduction: Any = "mean") -> Tensor:
-    """The mean squared error, mean((input - target)^2).
-
-    input, target: one shape (a different one broadcasts, with PyTorch's warning). reduction: "mean" over all
-    elements, "sum", "none" (input's shape; also None), "batchmean" (the sum divided by the first size).
-    ValueError for another reduction, RuntimeError for shapes that don't broadcast.
-
-    >>> import netcl as nc, netcl.nn.functional as F
-    >>> F.mse_loss(nc.tensor([1.0, 2.0]), nc.tensor([1.0, 4.0])).item()
-    2.0
-    """
-    reduction = check_reduction("mse_loss", reduction, ("batchmean",))
-    for name, tensor in (("input", input), ("target", target)):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"mse_loss: {name} must be a Tensor, got {type(tensor).__name__}")
-    check_devices("mse_loss", input, target)
-    if input._value.shape != target._value.shape:
-        warnings.warn(
-            f"mse_loss: target has shape {list(target.shape)}, input {list(input.shape)}; they are broadcast, which is "
-            "rarely meant. Give both the same shape.",
-            stacklevel=2,
-        )
-    return apply_composite("mse_loss", (input, target), reduction, _mse_gradient)
-
-
-def _mse_infer(operands: Any, reduction: str) -> tuple:
-    x, y = operands
-    shape = primitives.broadcast_shapes("mse_loss", [x.shape, y.shape])
-    dtype = dtypes.promote(x.dtype, y.dtype)
-    if dtype.category != 2:
-        raise RuntimeError(
-            f"mse_loss: expected floating-point tensors, got {x.dtype} and {y.dtype}; convert them with .float()"
-        )
-    if reduction == "none":
-        return shape, dtype
-    return (), dtypes.accumulator(dtype)
-
-
-def _mse(x: Any, y: Any, reduction: str) -> Any:
-    x, y = Tensor._wrap(x), Tensor._wrap(y)
-    wide = dtypes.accumulator(dtypes.promote(x.dtype, y.dtype))
-    difference = x.to(wide) - y.to(wide)
-    squares = difference * difference
-    if reduction == "none":
-        return squares.to(dtypes.promote(x.dtype, y.dtype))._value
-    return _scaled(squares.sum(), reduction, squares)._value
-
-
-def _scaled(total: Tensor, reduction: str, elements: Tensor) -> Tensor:
-    if reduction in ("sum", "none"):
-        return total
-    shape = elements._value.shape
-    return total / literal(float(prod(shape) if reduction == "mean" else shape[0] if shape else 1), total)
-
-
-def _mse_gradient(g: Tensor, loss: Any, x: Tensor, y: Tensor, reduction: str) -> tuple:
-    """d x = 2 (x - y) g / count, d y = -d x."""
-    wide = dtypes.accumulator(dtypes.promote(x.dtype, y.dtype))
-    difference = x.to(wide) - y.to(wide)
-    scale = _scaled(g.to(wide) * literal(2.0, g.to(wide)), reduction, difference)
-    change = difference * scale
-    return change, -change
-
-
-primitives.composite("mse_loss", _mse_infer, _mse, autocast="float32")

@@ -151,7 +151,7 @@ def test_mse_loss_with_every_reduction_and_broadcast_equals_pytorch(place, torch
                 compare(F.mse_loss(a, p, reduction), torch.nn.functional.mse_loss(b, r, reduction=reduction), a, b)
             agree(p.grad, r.grad)
     x, y = draws.standard_normal((6, 5)).astype(np.float32), draws.standard_normal((6, 5)).astype(np.float32)
-    assert F.mse_loss(nc.tensor(x), nc.tensor(y), None).shape == (6, 5)
+    assert F.mse_loss(nc.tensor(x), nc.tensor(y), reduction=None).shape == (6, 5)
     assert F.mse_loss(nc.tensor(x), nc.tensor(y), "batchmean").item() == pytest.approx(
         ((x - y) ** 2).sum() / 6, rel=1e-6
     )

@@ -1,0 +1,1 @@
+"""Losses, a file for each idea. Import them from netcl.nn.functional."""

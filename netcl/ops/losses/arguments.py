@@ -1,0 +1,112 @@
+"""What every loss does with its arguments: the reduction, PyTorch's deprecated flags, tensors and their sizes."""
+
+from __future__ import annotations
+
+import warnings
+from math import prod
+from typing import Any
+
+from netcl.core import dtypes
+from netcl.graph import flags
+from netcl.graph.value import record_scalar, user_line
+from netcl.ops.elementwise import check_devices, literal
+from netcl.tensor import Tensor
+
+
+def check_reduction(name: str, reduction: Any, extra: tuple[str, ...] = ()) -> str:
+    """The reduction's name; None means "none". ValueError naming the choices."""
+    choices = ("mean", "sum", "none", *extra)
+    reduction = "none" if reduction is None else reduction
+    if reduction not in choices:
+        raise ValueError(
+            f"{name}: {reduction!r} is not a valid reduction; choose one of {', '.join(map(repr, choices))}, or None"
+        )
+    return reduction
+
+
+def legacy_reduction(size_average: Any, reduce: Any, reduction: Any) -> Any:
+    """PyTorch's deprecated pair of flags. A text in the first one's place is meant as the reduction."""
+    if isinstance(size_average, str):
+        return size_average
+    if size_average is None and reduce is None:
+        return reduction
+    averaged, reduced = (flag is None or bool(flag) for flag in (size_average, reduce))
+    found = "none" if not reduced else "mean" if averaged else "sum"
+    warnings.warn(f"size_average and reduce are deprecated; use reduction={found!r} instead", stacklevel=3)
+    return found
+
+
+def check_tensors(name: str, **tensors: Any) -> None:
+    """TypeError for what is no tensor, RuntimeError for tensors on different devices."""
+    for argument, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name}: {argument} must be a Tensor, got {type(tensor).__name__}")
+    check_devices(name, *tensors.values())
+
+
+def check_floating(name: str, *tensors: Tensor) -> None:
+    """RuntimeError unless a floating dtype comes out of the tensors' together."""
+    dtype = tensors[0].dtype
+    for tensor in tensors[1:]:
+        dtype = dtypes.promote(dtype, tensor.dtype)
+    if dtype.category != 2:
+        raise RuntimeError(
+            f"{name}: expected floating-point tensors, got {' and '.join(str(t.dtype) for t in tensors)}; "
+            "convert them with .float()"
+        )
+
+
+def warn_of_broadcast(name: str, input: Tensor, target: Tensor, depth: int = 3) -> None:
+    """PyTorch's warning where input and target differ in shape; `depth` frames below the user's line."""
+    if input._value.shape != target._value.shape:
+        warnings.warn(
+            f"{name}: target has shape {list(target.shape)}, input {list(input.shape)}; they are broadcast, which is "
+            "rarely meant. Give both the same shape.",
+            stacklevel=depth,
+        )
+
+
+def check_same_shape(name: str, input: Tensor, target: Tensor) -> None:
+    """ValueError where input and target differ in shape."""
+    if input._value.shape != target._value.shape:
+        raise ValueError(
+            f"{name}: target has shape {list(target.shape)}, input {list(input.shape)}; they must be equal"
+        )
+
+
+def widest(*tensors: Any) -> Any:
+    """The dtype that a loss of these tensors is computed in: float32, or float64 where one of them is."""
+    dtype = tensors[0].dtype
+    for tensor in tensors[1:]:
+        dtype = dtypes.promote(dtype, tensor.dtype)
+    return dtypes.accumulator(dtype) if dtype.category == 2 else dtypes.float32
+
+
+def reduced(losses: Tensor, reduction: str) -> Tensor:
+    """The mean, the sum, or the losses themselves; "batchmean" divides the sum by the first size."""
+    if reduction == "none":
+        return losses
+    total = losses.sum()
+    if reduction == "sum":
+        return total
+    return total / literal(float(count_of(losses._value.shape, reduction)), total)
+
+
+def count_of(shape: tuple[int, ...], reduction: str) -> int:
+    """What the mean divides by."""
+    return prod(shape) if reduction == "mean" else shape[0] if shape else 1
+
+
+def weighted(losses: Tensor, weight: Tensor, reduction: str) -> Tensor:
+    """Losses times weights; the mean divides by the sum of the weights."""
+    losses = losses * weight.to(losses.dtype)
+    if reduction != "mean":
+        return reduced(losses, reduction)
+    return losses.sum() / weight.to(losses.dtype).sum()
+
+
+def new_site(name: str, tensor: Tensor, **meaning: Any) -> Tensor:
+    """What a check on the device is told: where in the user's script it belongs, and the error that it raises."""
+    device = tensor._value.device
+    site = flags.new_site(device, f"{name} ({user_line()})", **meaning)
+    return Tensor._wrap(record_scalar(site, dtypes.int32, device))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ class Case(NamedTuple):
 
     name: str
     make: Callable[..., tuple]
-    options: dict[str, Any] = {}
+    options: Mapping[str, Any] = MappingProxyType({})
     differentiable: int = 1
     reductions: tuple[str, ...] = ("mean", "sum", "none")
 

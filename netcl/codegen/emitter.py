@@ -275,6 +275,8 @@ class Emitter:
             return f"({term.name} + ({kind})({', '.join(str(n) for n in range(self.lanes))}))"
         if isinstance(term, ix.Data):
             value = self.evaluate(term.node, term.coordinates)
+            if not value.vector:
+                return f"({kind})({self._spell(term)})"
             return f"clamp(convert_{kind}({value.text}), ({kind})(0), ({kind})({term.extent - 1}))"
         inner = term.index.emit(self._spell_lanes)
         if isinstance(term, ix.Clamped):

@@ -13,7 +13,10 @@ def operand_coordinates(node: Node, coordinates: Coordinates) -> tuple[Coordinat
     """The coordinates at which each operand of a view, an elementwise node or a gather is read."""
     if node.op == "gather":
         source, indices = node.src
-        data = index.term(index.Data(indices, coordinates, source.shape[node.arg]))
+        at = coordinates
+        while indices.op == "expand":  # an index that all columns of a row share is read once for the row
+            indices, at = indices.src[0], _expand(indices, at)
+        data = index.term(index.Data(indices, at, source.shape[node.arg]))
         picked = coordinates[: node.arg] + (data,) + coordinates[node.arg + 1 :]
         return picked, coordinates
     if node.primitive.kind == "view":

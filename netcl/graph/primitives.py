@@ -136,6 +136,16 @@ def _scan_gradient(g: Any, y: Any, x: Any, arg: str) -> tuple:
 register(Primitive("scan", "library", _scan_infer, gradient=_scan_gradient))
 
 
+def _scatter_infer(operands: Sequence[Any], arg: tuple) -> tuple[Shape, DType]:
+    """index, source (outer, count, inner), and, where given, base (outer, size, inner) and a check's site.
+    arg: (set, sum, prod, max or min; size; the lowest index allowed, None without a check)."""
+    outer, _, inner = operands[1].shape
+    return (outer, arg[1], inner), operands[1].dtype
+
+
+register(Primitive("scatter", "library", _scatter_infer))  # gradient: ops.scatter
+
+
 # ---- indexed reads -----------------------------------------------------------------------------------------------
 
 

@@ -21,9 +21,10 @@ class Writer:
     def __init__(self, node: Node, bindings: dict[Node, Layout], target: Target):
         self.node = node
         self.target = target
-        self.operands = [operand(source, bindings) for source in node.src]
+        in_memory = [source for source in node.src if source.op != "scalar"]  # those come last, as arguments
+        self.operands = [operand(source, bindings) for source in in_memory]
         reaches = [prod(node.shape)]
-        for source, found in zip(node.src, self.operands, strict=True):
+        for source, found in zip(in_memory, self.operands, strict=True):
             reaches.append(sum(abs(stride) * size for stride, size in zip(found.strides, source.shape, strict=True)))
         self.index = "long" if max(reaches) >= INT_LIMIT else "int"
         self.emitter = Emitter(bindings, self.index)
@@ -52,6 +53,10 @@ class Writer:
 
     def output(self) -> str:
         return self.emitter.argument("buffer", self.node)
+
+    def load_output(self, offset: str, lanes: int = 1) -> str:
+        """Consecutive elements of the result, where this work-item has written them before."""
+        return cl.load(self.output(), offset, self.node.dtype, lanes)
 
     def store(self, offset: str, text: str, lanes: int = 1) -> str:
         """The statement that writes consecutive elements of the result."""

@@ -1,0 +1,128 @@
+"""Reading and writing by index along the middle of three dimensions: what all indexed operations come down to.
+
+A column is what one (outer, inner) holds along the middle. Indices have shape (outer, count, inner), with sizes of 1
+where outer or inner share them. They are kept for the gradient as they are given, negative ones included.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netcl.autograd import tape
+from netcl.core import dtypes
+from netcl.graph import flags
+from netcl.graph.value import record, record_scalar, user_line
+from netcl.ops.creation import full, iota
+from netcl.tensor import Tensor
+
+
+def site(name: str, device: Any) -> Tensor:
+    """Where a check stands: what the error will say."""
+    return Tensor._wrap(record_scalar(flags.new_site(device, f"{name} ({user_line()})"), dtypes.int32, device))
+
+
+def from_front(index: Tensor, size: int) -> Tensor:
+    """Indices counted from the front, as int64 where they may be negative."""
+    if index.dtype is dtypes.uint8:
+        return index
+    index = index.to(dtypes.int64)
+    return index.where(index >= 0, index + size)
+
+
+def checked(name: str, index: Tensor, size: int, low: int) -> Tensor:
+    """The index, IndexError at the next read of a value if an element lies outside low .. size - 1."""
+    if index.dtype in (dtypes.uint8, dtypes.int8, dtypes.int16):
+        index = index.to(dtypes.int32)
+    return tape.apply("check", (index, (index >= low) & (index < size), site(name, index._value.device)))
+
+
+def pick(input: Tensor, index: Tensor, low: int | None = None, name: str = "") -> Tensor:
+    """out[o, k, i] = input[o, index[o, k, i], i]. `low`, the lowest index allowed, asks for a check."""
+    outer, size, inner = input._value.shape
+    places = index if low is None else checked(name, index, size, low)
+    if low != 0:
+        places = from_front(places, size)
+    places = places.expand(outer, index._value.shape[1], inner)
+    result = Tensor._wrap(record("gather", [input._value, places._value], 1))
+    if input._tracked and tape.is_grad_enabled():
+        tape._connect("gather", _pick_gradient, (input, index), None, (result,))
+    return result
+
+
+def _pick_gradient(g: Tensor, y: Any, x: Any, index: Tensor, arg: Any) -> tuple:
+    return scatter("sum", x.shape[1], index, g), None
+
+
+def scatter(
+    op: str, size: int, index: Tensor, source: Tensor, base: Tensor | None = None, low: int | None = None,
+    name: str = "", rule: Any = None,
+) -> Tensor:  # fmt: skip
+    """base (zeros by default) with source[o, k, i] combined into [o, index[o, k, i], i], for k = 0, 1, .. in order.
+
+    op: set, sum, prod, max, min. `low`, the lowest index allowed, asks for a check and needs a base; without one,
+    what lies outside is left out. float16 and bfloat16 are summed in float32.
+    """
+    dtype = source.dtype
+    outer, count, inner = source._value.shape
+    if not count:
+        return full((outer, size, inner), 0, dtype=dtype, device=source.device) if base is None else base
+    if dtype is dtypes.bool_:
+        op = {"sum": "max", "prod": "min"}.get(op, op)
+    wide = dtypes.accumulator(dtype) if dtype.category == 2 and op in ("sum", "prod") else dtype
+    operands = [index, source.to(wide)]
+    if base is not None:
+        operands.append(base.to(wide))
+    if low is not None:
+        operands.append(site(name, source._value.device))
+    rule = rule or _RULES.get((op, len(operands)))
+    return tape.apply_composite("scatter", operands, (op, size, low), rule).to(dtype)
+
+
+def touched(size: int, index: Tensor, low: int | None = None, name: str = "") -> Tensor:
+    """Where an index points: a bool tensor of the index's shape with `size` in the middle."""
+    shape = index._value.shape
+    ones = full(shape, True, dtype=dtypes.bool_, device=index._value.device)
+    if low is None:
+        return scatter("set", size, index, ones)
+    none = full((shape[0], size, shape[2]), False, dtype=dtypes.bool_, device=index._value.device)
+    return scatter("set", size, index, ones, none, low, name)
+
+
+def _last(size: int, index: Tensor) -> tuple[Tensor, Tensor]:
+    """For each place the number (from 1) of the last index that points there, 0 for none; and these numbers."""
+    numbers = iota(index._value.shape, 1, index._value.device) + 1
+    return scatter("set", size, index, numbers), numbers
+
+
+def _sum(g: Tensor, y: Any, index: Tensor, source: Any, arg: tuple) -> tuple:
+    return None, pick(g, index)
+
+
+def _sum_on(g: Tensor, y: Any, index: Tensor, source: Any, base: Any, arg: tuple) -> tuple:
+    return None, pick(g, index), g
+
+
+def _checked_sum_on(g: Tensor, y: Any, index: Tensor, source: Any, base: Any, site: Any, arg: tuple) -> tuple:
+    return None, pick(g, index), g, None
+
+
+def _set(g: Tensor, y: Any, index: Tensor, source: Any, arg: tuple) -> tuple:
+    """Where several were put into one place, only the last of them is there and has a gradient."""
+    last, numbers = _last(arg[1], index)
+    return None, pick(g, index).where(pick(last, index) == numbers, 0)
+
+
+def _set_on(g: Tensor, y: Any, index: Tensor, source: Any, base: Any, arg: tuple) -> tuple:
+    last, numbers = _last(arg[1], index)
+    return None, pick(g, index).where(pick(last, index) == numbers, 0), g.where(last == 0, 0)
+
+
+def _checked_set_on(g: Tensor, y: Any, index: Tensor, source: Any, base: Any, site: Any, arg: tuple) -> tuple:
+    last, numbers = _last(arg[1], index)
+    return None, pick(g, index).where(pick(last, index) == numbers, 0), g.where(last == 0, 0), None
+
+
+_RULES: dict[tuple[str, int], Any] = {
+    ("sum", 2): _sum, ("sum", 3): _sum_on, ("sum", 4): _checked_sum_on,
+    ("set", 2): _set, ("set", 3): _set_on, ("set", 4): _checked_set_on,
+}  # fmt: skip

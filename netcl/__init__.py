@@ -21,14 +21,19 @@ from netcl.ops import methods as _methods
 from netcl.ops.conversion import *
 from netcl.ops.creation import *
 from netcl.ops.elementwise import *
+from netcl.ops.gathering import *
 from netcl.ops.indexing import *
 from netcl.ops.interchange import *
+from netcl.ops.joining import *
 from netcl.ops.linalg import *
+from netcl.ops.masks import *
 from netcl.ops.ranges import *
 from netcl.ops.reduction import *
 from netcl.ops.sampling import *
 from netcl.ops.scans import *
+from netcl.ops.scattering import *
 from netcl.ops.shape import *
+from netcl.ops.splitting import *
 from netcl.ops.sync import synchronize
 from netcl.printing import get_printoptions, printoptions, set_printoptions
 from netcl.random import (

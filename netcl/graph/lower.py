@@ -211,8 +211,9 @@ def lower_one(graph: Graph, op: str, src: list[Node], arg: Any) -> Any:
 
 
 def in_memory(graph: Graph, node: Node) -> Node:
-    """What a library kernel can read: what has no address is put into memory, apart from numbers that are arguments."""
-    return graph.add("copy", (node,)) if node.primitive.kind == "source" and node.op not in ("input", "scalar") else node
+    """What a library kernel can read: what has no address is put into memory; numbers are arguments."""
+    there = node.primitive.kind != "source" or node.op in ("input", "scalar")
+    return node if there else graph.add("copy", (node,))
 
 
 def _lower_reduce(graph: Graph, op: str, source: Node, axes: tuple[int, ...]) -> Node:

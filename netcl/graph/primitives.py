@@ -146,6 +146,15 @@ def _scatter_infer(operands: Sequence[Any], arg: tuple) -> tuple[Shape, DType]:
 register(Primitive("scatter", "library", _scatter_infer))  # gradient: ops.scatter
 
 
+def _concat_infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
+    """Pieces (outer, length, inner) of one dtype, along length."""
+    outer, _, inner = operands[0].shape
+    return (outer, sum(piece.shape[1] for piece in operands), inner), operands[0].dtype
+
+
+register(Primitive("concat", "library", _concat_infer))  # gradient: ops.joining
+
+
 # ---- indexed reads -----------------------------------------------------------------------------------------------
 
 

@@ -8,12 +8,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from netcl.autograd import tape
 from netcl.core import dtypes
 from netcl.graph import flags
 from netcl.graph.value import record, record_scalar, user_line
 from netcl.ops.creation import full, iota
+from netcl.ops.elementwise import plain_number, wrapped
 from netcl.tensor import Tensor
+
+
+def number_like(number: Any, like: Tensor) -> Tensor:
+    """A Python or NumPy number as a 0-d tensor of like's dtype; TypeError for anything else."""
+    if isinstance(number, np.generic):
+        number = plain_number(number)
+    if not isinstance(number, (bool, int, float)):
+        raise TypeError(f"expected a number or a tensor, got {type(number).__name__}; nc.tensor(...) makes tensors")
+    dtype = like.dtype
+    if dtype.category == 2:
+        number = float(number)
+    else:
+        number = bool(number) if dtype is dtypes.bool_ else wrapped(int(number), dtype)
+    return Tensor._wrap(record_scalar(number, dtype, like._value.device))
 
 
 def site(name: str, device: Any) -> Tensor:

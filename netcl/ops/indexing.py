@@ -1,21 +1,25 @@
-"""Reading by index: x[..] with ints, slices, None and ..., and gather."""
+"""Reading and assigning by index: x[..] and x[..] = value."""
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from netcl.autograd.tape import apply, apply_composite
+from netcl.autograd import tape
 from netcl.core import dtypes
-from netcl.graph import flags
-from netcl.graph.value import record_scalar, user_line
-from netcl.ops.elementwise import check_devices
-from netcl.ops.shape import apply_view, axis_of, slice_axes
+from netcl.graph.primitives import TABLE
+from netcl.ops import columns
+from netcl.ops.creation import ones_like
+from netcl.ops.elementwise import check_devices, where
+from netcl.ops.index_expressions import Arranged, Entry, Parsed, arrange, parse
+from netcl.ops.masks import nonzero_places, placed_by_mask
 from netcl.tensor import Tensor
 
-__all__ = ["gather"]
+__all__ = ["index_put"]
 METHODS = __all__
+IN_PLACE = __all__
 
 
 def is_basic(index: Any) -> bool:
@@ -28,102 +32,146 @@ def is_basic(index: Any) -> bool:
     return True
 
 
-def setitem_value(input: Tensor, index: Any, value: Tensor) -> Tensor:
-    """A tensor equal to input but for input[index], which is value."""
-    raise NotImplementedError("assignment to an index with tensors, lists or bools is not here yet; use where")
-
-
 def getitem(input: Tensor, index: Any) -> Tensor:
-    """input[index] with ints, slices, None and `...`: a view. IndexError out of range, naming dimension and size."""
-    items = list(index) if isinstance(index, tuple) else [index]
-    for item in items:
-        if isinstance(item, (Tensor, list)) or (hasattr(item, "dtype") and getattr(item, "ndim", 0) > 0):
-            raise NotImplementedError("indexing with tensors and lists is not here yet; use gather or where")
-    used = sum(item is not None and item is not Ellipsis for item in items)
-    if used > input.ndim:
-        raise IndexError(f"too many indices ({used}) for a tensor of {input.ndim} dimensions")
-    if items.count(Ellipsis) > 1:
-        raise IndexError("an index can contain only one ellipsis ('...')")
-    if Ellipsis not in items:
-        items.append(Ellipsis)
-    at = items.index(Ellipsis)
-    items[at : at + 1] = [slice(None)] * (input.ndim - used)
-    parts: list[tuple[int, int, int]] = []
-    shape: list[int] = []
-    for item in items:
-        if item is None:
-            shape.append(1)
-            continue
-        size = input._value.shape[len(parts)]
-        parts.append(_part(item, size, len(parts)))
-        if isinstance(item, slice):
-            shape.append(len(range(*parts[-1])))
-    result = (
-        input
-        if all(p == (0, s, 1) for p, s in zip(parts, input._value.shape, strict=True))
-        else slice_axes(input, parts)
-    )
-    same = result is not input and result._value.shape == tuple(shape)
-    return result if same else apply_view("reshape", result, tuple(shape))
+    """input[index]: ints, slices, None and `...` give a view; integer tensors, lists and arrays pick elements; bools
+    are masks, and what a mask picks has a shape that depends on the data: one read of a count by the host.
+
+    IndexError for what is out of range (found by the device: at the next read of a value), does not broadcast, is no
+    index or too many of them.
+
+    >>> import netcl as nc
+    >>> x = nc.arange(12).reshape(3, 4)
+    >>> x[nc.tensor([2, 0]), 1:3]
+    tensor([[9, 10],
+            [1, 2]])
+    """
+    parsed = parse(input, index)
+    view = parsed.view(input)
+    if not parsed.entries:
+        return view
+    place = arrange("index", parsed.shape, _positions(parsed.entries))
+    picked = columns.pick(place.columns(view), place.index, place.low, "index")
+    return picked.reshape(*place.before, *place.picked, *place.after)
 
 
-def _part(item: Any, size: int, dimension: int) -> tuple[int, int, int]:
-    if isinstance(item, slice):
-        if item.step is not None and item.step <= 0:
-            raise ValueError(f"slice step must be positive, got {item.step}; use flip for the reverse")
-        start, stop, step = item.indices(size)
-        count = len(range(start, stop, step))
-        return (start, start + count * step if step > 1 else start + count, step) if count else (0, 0, 1)
-    if isinstance(item, (bool, np.bool_)):
-        raise NotImplementedError("indexing with a bool is not here yet; use where")
-    if not hasattr(item, "__index__"):
-        raise IndexError(f"indices must be integers, slices, ..., None, got {type(item).__name__}")
-    place = item.__index__()
-    if not -size <= place < size:
-        raise IndexError(f"index {place} is out of bounds for dimension {dimension} with size {size}")
-    place %= size
-    return (place, place + 1, 1)
+def _positions(entries: list[Entry]) -> list[Entry]:
+    """Masks replaced by the positions of what they pick: a read of their count by the host."""
+    found: list[Entry] = []
+    for axis, tensor in entries:
+        if tensor.dtype is dtypes.bool_:
+            places = nonzero_places(tensor.reshape(1) if not tensor.ndim else tensor)
+            found += [(axis + number, place) for number, place in enumerate(places)]
+        else:
+            found.append((axis, tensor))
+    return found
 
 
-def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """out[i][j] = input[index[i][j]][j] for dim 0, and so on. RuntimeError for other dtypes than int64 and int32;
-    IndexError, at the next read of a value, for an index out of range."""
-    check_devices("gather", input, index)
-    axis = axis_of("gather", dim, input.ndim)
-    if index.dtype not in (dtypes.int64, dtypes.int32):
-        raise RuntimeError(f"gather: expected an int64 index, got {index.dtype}")
-    if index.ndim != input.ndim:
+def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
+    """A copy of input with input[indices] = values, or with values added there; indices: a tuple, None for `:`.
+
+    Of several values for one place the last one stays; added are all of them, in order.
+    """
+    if not isinstance(indices, (tuple, list)):
+        raise TypeError(f"index_put: indices must be a tuple of tensors, got {type(indices).__name__}")
+    index = tuple(slice(None) if item is None else item for item in indices)
+    return setitem_value(input, index, values, accumulate)
+
+
+def setitem_value(input: Tensor, index: Any, value: Any, accumulate: bool = False) -> Tensor:
+    """A new tensor equal to input, but for [index], which is value (or more by it): what x[index] = value makes.
+
+    Of several values for one place the last one stays. A mask needs no read by the host, unless other tensors stand
+    beside it. RuntimeError for a value that does not broadcast, or a tensor of another dtype.
+    """
+    parsed = parse(input, index)
+    value = _value_tensor(input, value)
+    view = parsed.view(input)
+    masked = len(parsed.entries) == 1 and parsed.entries[0][1].dtype is dtypes.bool_
+    if not parsed.entries:
+        new = _added(view, _fitted(value, parsed.shape)) if accumulate else _fitted(value, parsed.shape)
+    elif masked:
+        new = _assign_masked(view, *parsed.entries[0], value, accumulate)
+    else:
+        place = arrange("index assignment", parsed.shape, _positions(parsed.entries))
+        new = _assign_picked(view, place, value, accumulate)
+    return _put_back(input, parsed, new)
+
+
+def _added(a: Tensor, b: Tensor) -> Tensor:
+    return tape.apply("add", (a, b))
+
+
+def _value_tensor(input: Tensor, value: Any) -> Tensor:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        value = Tensor(np.asarray(value), device=input.device, dtype=input.dtype)
+    if not isinstance(value, Tensor):
+        return columns.number_like(value, input)
+    check_devices("index assignment", input, value)
+    if value.dtype is not input.dtype:
         raise RuntimeError(
-            f"gather: index has shape {list(index.shape)}, input {list(input.shape)}; the ranks must be equal"
+            f"index assignment: the tensor is {input.dtype}, the value {value.dtype}; convert it with .to(x.dtype)"
         )
-    if input.ndim and not input.shape[axis] and index.numel():
-        raise IndexError(
-            f"gather: dimension {dim} of the input (shape {list(input.shape)}) is empty: no index is in range"
-        )
-    for a, (size, limit) in enumerate(zip(index.shape, input.shape, strict=True)):
-        if a != axis and size > limit:
-            raise RuntimeError(
-                f"gather: index shape {list(index.shape)} exceeds input shape {list(input.shape)} at dimension {a}"
-            )
-    device = input._value.device
-    size = input._value.shape[axis]
-    site = Tensor._wrap(record_scalar(flags.new_site(device, f"gather ({user_line()})"), dtypes.int32, device))
-    index = apply("check", (index, (index >= 0) & (index < size), site))
-    return apply_composite("gather", (input, index), axis, _gather_gradient)
+    return value
 
 
-def _gather_gradient(g: Tensor, y: Any, x: Any, index: Tensor, axis: int) -> tuple:
-    """One row of dim at a time: d x[.., c, ..] = sum of g where index == c. Dense, and without atomics."""
-    from netcl.ops.creation import iota
+def _fitted(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The value in the shape of x[index]. Dimensions of size 1 in front of it do not count."""
+    own = value._value.shape
+    while len(own) > len(shape) and own[0] == 1:
+        own = own[1:]
+    if len(own) > len(shape) or any(a not in (b, 1) for a, b in zip(own[::-1], shape[::-1], strict=False)):
+        raise _mismatch(value, list(shape))
+    return value.reshape(own).expand(shape)
 
-    shape = tuple(x.shape)
-    count = index.shape[axis]
-    places = iota((shape[axis],), 0, index.device)
-    spread = [1] * (len(shape) + 1)
-    spread[axis] = shape[axis]
-    hit = index.unsqueeze(axis) == places.reshape(spread)
-    full = g.unsqueeze(axis).where(hit, 0.0)
-    summed = full.squeeze(axis + 1) if count == 1 else full.sum(axis + 1)
-    widths = [(0, 0 if a == axis else size - own) for a, (size, own) in enumerate(zip(shape, index.shape, strict=True))]
-    return (summed.pad_with_zeros(widths) if any(high for _, high in widths) else summed), None
 
+def _mismatch(value: Tensor, shape: Any) -> RuntimeError:
+    return RuntimeError(
+        f"shape mismatch: the value of shape {list(value.shape)} can't be broadcast to the indexed part, {shape}"
+    )
+
+
+def _assign_picked(view: Tensor, place: Arranged, value: Tensor, accumulate: bool) -> Tensor:
+    count = prod(place.picked)
+    outer, inner = prod(place.before), prod(place.after)
+    value = _fitted(value, (*place.before, *place.picked, *place.after))
+    if not count or not view.numel():
+        return view
+    source = value.reshape(outer, count, inner)
+    op = "sum" if accumulate else "set"
+    base = place.columns(view)
+    changed = columns.scatter(op, base._value.shape[1], place.index, source, base, place.low, "index assignment")
+    return place.back(changed)
+
+
+def _assign_masked(view: Tensor, axis: int, mask: Tensor, value: Tensor, accumulate: bool) -> Tensor:
+    """Where the mask is true: a `where`; values for each of the places picked are counted off by the device."""
+    shape = view._value.shape
+    taken = max(mask.ndim, 1)
+    after = shape[axis + taken :]
+    own = value._value.shape
+    at = len(own) - 1 - len(after)  # the value's dimension of picked places, if it has one
+    mask = mask.reshape((1,) * axis + shape[axis : axis + taken] + (1,) * len(after)) if mask.ndim else mask
+    if at >= 0 and own[at] != 1:
+        value = _fitted(value, (*shape[:axis], own[at], *after))
+        value = placed_by_mask("index assignment", mask, value, axis, taken, whole=True)
+    else:
+        wide = own[:at] + (1,) * taken + own[at + 1 :] if at >= 0 else own
+        try:
+            value = _fitted(value.reshape(wide), shape)
+        except RuntimeError:
+            raise _mismatch(value, f"{[*shape[:axis], 'n', *after]} with n places picked") from None
+    return where(mask, _added(view, value) if accumulate else value, view)
+
+
+def _put_back(input: Tensor, parsed: Parsed, new: Tensor) -> Tensor:
+    """The tensor with its part replaced: the parts of a slice go back where they came from, between zeros."""
+    part = parsed.part(input)
+    new = new.reshape(part._value.shape)
+    if parsed.whole:
+        return new
+    if not part.numel():
+        return input
+    to_place: Any = TABLE["slice"].gradient
+    (here,) = to_place(ones_like(part, dtype=dtypes.bool_), part, input, parsed.parts)
+    (placed,) = to_place(new, part, input, parsed.parts)
+    return where(here, placed, input)

@@ -10,14 +10,19 @@ from netcl.ops import (
     conversion,
     creation,
     elementwise,
+    gathering,
     indexing,
     inplace,
     interchange,
+    joining,
     linalg,
+    masks,
     reduction,
     sampling,
     scans,
+    scattering,
     shape,
+    splitting,
 )
 from netcl.tensor import Tensor
 
@@ -58,6 +63,7 @@ _METHODS: dict[str, Any] = {
 
 _MODULES = (
     elementwise, reduction, scans, linalg, shape, indexing, inplace, creation, conversion, interchange, sampling,
+    gathering, scattering, masks, joining, splitting,
 )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 A library primitive is of kind "library" in the table, and has a writer here: a function that puts the kernel's text
 together with the help of `Writer`. The scheduler gives each such node a launch of its own; its operands are in memory,
-at any strides, apart from single Python numbers (a check's site), which are arguments. What takes several launches (a sort, say) is a composite of several such nodes.
+at any strides, apart from a Python number (a check's site), which is an argument. What takes several launches (a sort,
+say) is a composite of several such nodes.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netcl.codegen.ir import KernelSource, Layout, Node
-from netcl.codegen.library import scan, scatter
+from netcl.codegen.library import concat, scan, scatter
 from netcl.codegen.library.writer import Writer
 from netcl.codegen.targets import Target
 
-WRITERS: dict[str, Callable[[Writer], KernelSource]] = {"scan": scan.write, "scatter": scatter.write}
+WRITERS: dict[str, Callable[[Writer], KernelSource]] = {
+    "concat": concat.write,
+    "scan": scan.write,
+    "scatter": scatter.write,
+}
 
 
 def generate(node: Node, bindings: dict[Node, Layout], target: Target) -> KernelSource:

@@ -1,9 +1,9 @@
 """Values put, added or otherwise combined where indices say, always in the order of the indices.
 
 out = base; out[o, index[o, k, i], i] (op)= source[o, k, i] for k = 0, 1, .., with index and source of shape
-(outer, count, inner) and out of (outer, size, inner); index may have sizes of 1 at outer and inner. Every work-item owns a part of the result and walks along all
-the indices, so that no two write the same place: no atomics, and the same bits every time. The index is read where it
-lies, so one that is the same for all of outer or inner costs one read for all of them.
+(outer, count, inner) and out of (outer, size, inner); index may have sizes of 1 at outer and inner. Every work-item
+owns a part of the result and walks along all the indices, so that no two write the same place: no atomics, and the same
+bits every time. An index that is the same for all of inner is read once for all of it.
 """
 
 from __future__ import annotations

@@ -60,9 +60,13 @@ class Writer:
 
     def store(self, offset: str, text: str, lanes: int = 1) -> str:
         """The statement that writes consecutive elements of the result."""
+        return self.store_at(self.output(), offset, text, lanes)
+
+    def store_at(self, pointer: str, offset: str, text: str, lanes: int = 1) -> str:
+        """The same through a pointer into the result."""
         if self.node.dtype is dtypes.bfloat16:
             self.emitter.narrow_lanes.add(lanes)
-        return cl.store(self.output(), offset, text, self.node.dtype, lanes)
+        return cl.store(pointer, offset, text, self.node.dtype, lanes)
 
     def kernel(
         self, lines: list[str], groups: int, group: int = 1, flops: int = 0, helpers: list[str] | None = None

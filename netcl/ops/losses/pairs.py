@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from netcl.graph.primitives import broadcast_shapes
-from netcl.ops.creation import arange
+from netcl.ops.creation import iota
 from netcl.ops.fused_ops import cross_entropy
 from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction, reduced, widest
 from netcl.ops.losses.pointwise import Pointwise
@@ -188,7 +188,7 @@ def info_nce(
     if not temperature > 0:
         raise ValueError(f"{name}: temperature must be greater than 0, got {temperature}")
     queries, keys = _unit(query), _unit(positive_key)
-    own = arange(query.shape[0], device=query.device)
+    own = iota((query.shape[0],), 0, query.device)
     if negative_keys is None:
         return cross_entropy((queries @ keys.t()) / temperature, own, reduction=reduction)
     check_tensors(name, query=query, negative_keys=negative_keys)

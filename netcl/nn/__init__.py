@@ -2,8 +2,16 @@
 
 from netcl.nn import functional, init
 from netcl.nn.activation import GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh
+from netcl.nn.batchnorm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+)
 from netcl.nn.containers import ModuleDict, ModuleList, Sequential
-from netcl.nn.dropout import Dropout
+from netcl.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from netcl.nn.linear import Flatten, Identity, Linear
 from netcl.nn.loss import (
     BCELoss,
@@ -31,28 +39,41 @@ from netcl.nn.loss import (
     TripletMarginWithDistanceLoss,
 )
 from netcl.nn.module import Module
-from netcl.nn.normalization import LayerNorm
+from netcl.nn.normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from netcl.nn.parameter import Parameter
 
 __all__ = [
     "GELU",
+    "AlphaDropout",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "DiceLoss",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "FeatureAlphaDropout",
     "Flatten",
     "GaussianNLLLoss",
+    "GroupNorm",
     "HingeEmbeddingLoss",
     "HuberLoss",
     "Identity",
     "InfoNCELoss",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogCoshLoss",
     "LogSoftmax",
     "MSELoss",
@@ -65,6 +86,7 @@ __all__ = [
     "Parameter",
     "PoissonNLLLoss",
     "QuantileLoss",
+    "RMSNorm",
     "ReLU",
     "Sequential",
     "SiLU",
@@ -78,4 +100,4 @@ __all__ = [
     "TripletMarginWithDistanceLoss",
     "functional",
     "init",
-]  # fmt: skip
+]

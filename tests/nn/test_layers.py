@@ -39,7 +39,7 @@ def test_a_layer_starts_computes_and_differentiates_as_in_pytorch(name: str, arg
     nc.manual_seed(5)
     torch.manual_seed(5)
     ours, theirs = getattr(nn, name)(*args, **options), getattr(torch.nn, name)(*args, **options)
-    assert repr(ours) == repr(theirs) or name == "LayerNorm"
+    assert repr(ours) == repr(theirs)
     for (own_name, own), (their_name, their) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
         assert own_name == their_name
         np.testing.assert_array_equal(own.detach().numpy(), their.detach().numpy())
@@ -128,6 +128,6 @@ def test_bad_arguments_raise_pytorchs_kind_of_error() -> None:
         nn.init.calculate_gain("1d")
     with pytest.raises(RuntimeError, match="linear"):
         nn.Linear(3, 2)(nc.ones(2, 4))
-    for make in (nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.Dropout):
+    for make in (nn.ReLU, nn.LeakyReLU, nn.SiLU):
         with pytest.raises(NotImplementedError, match="inplace"):
             make(inplace=True)

@@ -340,30 +340,45 @@ def _node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Ite
             f"{node.op}: trying to go backward through the graph a second time, but what it saved was freed; "
             "call backward(retain_graph=True) the first time"
         )
-    kind = TABLE[node.op].kind
-    recorded = not create_graph and (kind == "composite" or (kind == "elementwise" and len(node.edges) == 1))
-    operands: list[Any] = []
-    wanted = [edge is not None for edge in node.edges]
+    if node.stale and node.packing is None:
+        _check_results(node)
     saved, kept = (node.saved, node.result) if node.packing is None else node.packing.unpack(node)
+    for number, gradient in enumerate(gradients):
+        if gradient is None:
+            gradients[number] = _zeros_like(Meta(*_meta(kept[number])))
+    kind = TABLE[node.op].kind
+    if not create_graph and (kind == "composite" or (kind == "elementwise" and len(node.edges) == 1)):
+        return _recorded_rule(node, gradients, saved, kept)
+    operands: list[Any] = []
     for number, (tensor, value, version) in enumerate(saved):
         if type(tensor) is tuple:
             operands.append(Meta(tensor, value, version))
             continue
-        if tensor._version != version and is_needed(node.rule, len(wanted), wanted, number):
-            raise RuntimeError(
-                f"{node.op}: one of the tensors needed for its gradient, of shape {list(value.shape)}, was "
-                f"changed in place after the operation (version {tensor._version}, expected {version}); "
-                "clone it before changing it"
-            )
-        operands.append(value if recorded else tensor if create_graph else Tensor._wrap(value))
-    if node.stale and node.packing is None:
-        _check_results(node)
-    results = [Meta(*r) if type(r) is tuple else r for r in kept]
-    full = [_zeros_like(r) if g is None else g for g, r in zip(gradients, results, strict=True)]
-    if recorded:
-        return _recorded_rule(node, full, results, operands)
-    results = [_result(node, value, number, create_graph) for number, value in enumerate(results)]
-    return _call_rule(node.op, node.rule, node.arg, full, results, operands, wanted)
+        if tensor._version != version:
+            _check_operand(node, number, saved)
+        operands.append(tensor if create_graph else Tensor._wrap(value))
+    results = [
+        Meta(*value) if type(value) is tuple else _result(node, value, number, create_graph)
+        for number, value in enumerate(kept)
+    ]
+    wanted = [edge is not None for edge in node.edges]
+    return _call_rule(node.op, node.rule, node.arg, gradients, results, operands, wanted)
+
+
+def _meta(saved: Any) -> tuple:
+    return saved if type(saved) is tuple else (saved.shape, saved.dtype, saved.device)
+
+
+def _check_operand(node: Node, number: int, saved: list) -> None:
+    """RuntimeError where an operand that was changed in place is needed for a gradient that is asked for."""
+    wanted = [edge is not None for edge in node.edges]
+    if is_needed(node.rule, len(wanted), wanted, number):
+        tensor, value, version = saved[number]
+        raise RuntimeError(
+            f"{node.op}: one of the tensors needed for its gradient, of shape {list(value.shape)}, was "
+            f"changed in place after the operation (version {tensor._version}, expected {version}); "
+            "clone it before changing it"
+        )
 
 
 def _check_results(node: Node) -> None:
@@ -392,45 +407,63 @@ def _call_rule(
         _state.rules -= 1
 
 
-def _recorded_rule(node: Node, gradients: list, results: list, operands: list) -> list[Any]:
+def _recorded_rule(node: Node, gradients: list, saved: list, kept: list) -> list[Any]:
     """A composite's gradient is one record, expanded when a plan is made: tracing a training step stays cheap.
 
-    Operands that the rule does not read travel as (shape, dtype) in the argument.
+    What the rule does not read travels as (shape, dtype) in the argument.
     """
     values = [g._value for g in gradients]
     pattern: list[Any] = []
-    for item in [*results, *operands]:
-        if type(item) is Meta:
-            pattern.append((item.shape, item.dtype))
+    for value in kept:
+        if type(value) is tuple:
+            pattern.append(value[:2])
         else:
-            values.append(item)
+            values.append(value)
             pattern.append(None)
-    needed = tuple([edge is not None for edge in node.edges])
-    metas = tuple([(o.shape, o.dtype) for o, want in zip(operands, needed, strict=True) if want])
-    made = iter(
-        record_many(
-            "gradient", values, (node.op, node.rule, node.arg, len(gradients), needed, tuple(pattern), metas)
-        )
-    )
-    return [Tensor._wrap(next(made)) if want else None for want in needed]
+    needed = []
+    metas = []
+    for number, ((tensor, value, version), edge) in enumerate(zip(saved, node.edges, strict=True)):
+        if type(tensor) is tuple:
+            meta = (tensor, value)
+            pattern.append(meta)
+        else:
+            if tensor._version != version:
+                _check_operand(node, number, saved)
+            values.append(value)
+            pattern.append(None)
+            meta = (value.shape, value.dtype)
+        needed.append(edge is not None)
+        if edge is not None:
+            metas.append(meta)
+    arg = (node.op, node.rule, node.arg, len(gradients), tuple(needed), tuple(pattern), tuple(metas))
+    wrap = Tensor._wrap
+    if len(metas) == 1:
+        made = wrap(record("gradient", values, arg))
+        return [made if want else None for want in needed]
+    several = iter(record_many("gradient", values, arg))
+    return [wrap(next(several)) if want else None for want in needed]
 
 
-def _gradient_body(*operands_and_arg: Any) -> tuple:
+def _gradient_body(*operands_and_arg: Any) -> Any:
     *operands, (op, rule, arg, outputs, needed, pattern, _) = operands_and_arg
     gradients = [Tensor._wrap(v) for v in operands[:outputs]]
     rest = iter(operands[outputs:])
     items: list[Any] = [Tensor._wrap(next(rest)) if meta is None else Meta(meta[0], meta[1], None) for meta in pattern]
     with _GradMode(False):
         made = _call_rule(op, rule, arg, gradients, items[:outputs], items[outputs:], needed)
-    return tuple(gradient._value for gradient, want in zip(made, needed, strict=True) if want)
+    values = tuple(gradient._value for gradient, want in zip(made, needed, strict=True) if want)
+    return values[0] if len(values) == 1 else values
 
 
-composite("gradient", lambda operands, arg: arg[-1], _gradient_body)
+def _gradient_infer(operands: Any, arg: Any) -> Any:
+    metas = arg[-1]
+    return metas[0] if len(metas) == 1 else metas
+
+
+composite("gradient", _gradient_infer, _gradient_body)
 
 
 def _result(node: Node, value: Any, number: int, create_graph: bool) -> Any:
-    if isinstance(value, Meta):
-        return value
     tensor = Tensor._wrap(value)
     if create_graph:
         tensor._tracked, tensor._node, tensor._output = True, node, number

@@ -17,6 +17,23 @@ if TYPE_CHECKING:
     from netcl.core.device import Device
 
 
+KEPT_SCRATCH = 1 << 20  # bytes of intermediate results that stay allocated for the plan that a device ran last
+
+
+@dataclass
+class Memory:
+    """Where a plan's values lie, by slot. All of it is there before the first launch: a plan that does not fit changes
+    nothing."""
+
+    results: list[tuple[int, int]] = field(default_factory=list)  # (slot, bytes) of what outlives the plan
+    scratch: list[tuple[int, int]] = field(default_factory=list)  # (slot, bytes) of what does not
+    same: list[tuple[int, int]] = field(default_factory=list)  # (slot, slot whose memory it gets)
+
+    @property
+    def scratch_bytes(self) -> int:
+        return sum(size for _, size in self.scratch)
+
+
 @dataclass
 class Step:
     """One launch of a plan: (argument, number) pairs say which slot, scalar or offset each argument is."""
@@ -25,9 +42,6 @@ class Step:
     fixed: dict[int, Any] = field(default_factory=dict)  # arguments that never change: Buffers and packed bytes
     slots: list[tuple[int, int]] = field(default_factory=list)
     scalars: list[tuple[int, int]] = field(default_factory=list)  # into the packed numbers
-    allocate: list[tuple[int, int]] = field(default_factory=list)  # (slot, bytes) before the launch
-    take_over: list[tuple[int, int]] = field(default_factory=list)  # (slot, earlier slot whose memory it gets)
-    release: list[int] = field(default_factory=list)  # slots not needed after the launch
     bound: list[Any] = field(default_factory=list)  # what is set on the kernel now
 
     def bind(self) -> None:
@@ -41,41 +55,81 @@ class Step:
                 kernel.set_arg(argument, item.mem)
 
 
-def replay(device: Device, steps: list[Step], slots: list[Any], scalars: list[bytes]) -> None:
-    """Enqueue a plan's steps. `slots` holds the inputs' Buffers first; the rest is filled in as memory is needed."""
+class Interrupted(Exception):
+    """A launch failed after `launched` others."""
+
+    def __init__(self, error: Exception, launched: int):
+        super().__init__(str(error))
+        self.error = error
+        self.launched = launched
+
+
+_kept: dict[Device, tuple[Memory, list[Any]]] = {}  # the scratch of the plan that each device ran last
+
+
+def forget_scratch() -> None:
+    """Give back the memory that is kept for the plans that ran last."""
+    _kept.clear()
+
+
+def replay(device: Device, steps: list[Step], memory: Memory, slots: list[Any], scalars: list[bytes]) -> None:
+    """Enqueue a plan's steps. `slots` holds the inputs' Buffers first; the rest is filled in.
+
+    OutOfMemoryError before anything is launched; Interrupted where a launch fails.
+    """
     if fork.forked:
         fork.check()
-    allocate = device.pool.allocate
     observers = launch.observers
     with device.lock:
+        _place(device, memory, slots)
+        places = [None if buffer is None else buffer.mem for buffer in slots]
         queue = device.queue
-        for step in steps:
-            for slot, size in step.allocate:
-                slots[slot] = allocate(size)
-            for slot, earlier in step.take_over:
-                slots[slot] = slots[earlier]
-            bound, work = step.bound, step.launch
-            kernel = work.kernel
-            for argument, slot in step.slots:
-                memory = slots[slot].mem
-                if bound[argument] is not memory:
-                    kernel.set_arg(argument, memory)
-                    bound[argument] = memory
-            for argument, number in step.scalars:
-                packed = scalars[number]
-                if bound[argument] != packed:
-                    kernel._set_arg_buf(argument, packed)
-                    bound[argument] = packed
-            try:
-                event = launch._nd_range(queue, kernel, work.global_size, work.local_size)
-            except runtime.cl().Error as error:
-                event = _again(device, step, error)
-            launch.launch_counter.count += 1
-            if observers:
-                for observe in tuple(observers):
-                    observe(device, work, event)
-            for slot in step.release:
-                slots[slot] = None
+        launched = 0
+        try:
+            for step in steps:
+                bound, work = step.bound, step.launch
+                kernel = work.kernel
+                for argument, slot in step.slots:
+                    place = places[slot]
+                    if bound[argument] is not place:
+                        kernel.set_arg(argument, place)
+                        bound[argument] = place
+                for argument, number in step.scalars:
+                    packed = scalars[number]
+                    if bound[argument] != packed:
+                        kernel._set_arg_buf(argument, packed)
+                        bound[argument] = packed
+                try:
+                    event = launch._nd_range(queue, kernel, work.global_size, work.local_size)
+                except runtime.cl().Error as error:
+                    event = _again(device, step, error)
+                launched += 1
+                if observers:
+                    for observe in tuple(observers):
+                        observe(device, work, event)
+        except Exception as error:
+            raise Interrupted(error, launched) from error
+        finally:
+            launch.launch_counter.count += launched
+
+
+def _place(device: Device, memory: Memory, slots: list[Any]) -> None:
+    """Buffers for the slots of a plan. The queue is in order, so that one plan's scratch can serve it again at once."""
+    allocate = device.pool.allocate
+    for slot, size in memory.results:
+        slots[slot] = allocate(size)
+    kept = _kept.get(device)
+    if kept is not None and kept[0] is memory:
+        for (slot, _), buffer in zip(memory.scratch, kept[1], strict=True):
+            slots[slot] = buffer
+    else:
+        _kept.pop(device, None)
+        for slot, size in memory.scratch:
+            slots[slot] = allocate(size)
+        if memory.scratch_bytes <= KEPT_SCRATCH:
+            _kept[device] = memory, [slots[slot] for slot, _ in memory.scratch]
+    for slot, source in memory.same:
+        slots[slot] = slots[source]
 
 
 def _again(device: Device, step: Step, error: Exception) -> Any:

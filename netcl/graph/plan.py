@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netcl.codegen.ir import KernelSource
-from netcl.core.replay import Step, replay
+from netcl.core.replay import Interrupted, Memory, Step, forget_scratch, replay
 from netcl.graph import flags
 from netcl.graph.prune import Pruning, prune, pruning
 from netcl.graph.value import Trace, Value
@@ -37,6 +37,7 @@ class Plan:
     """Launches in order, and where each live value's result lies: (position, slot, strides, offset)."""
 
     steps: list[Step]
+    memory: Memory
     slots: int
     results: list[tuple[int, int, tuple[int, ...] | None, int, tuple | None]]  # last: its record as an input
     scalar_packers: list[Callable[[Any], bytes]]
@@ -60,6 +61,7 @@ def clear_plans() -> None:
     with _lock:
         _plans.clear()
         _last.clear()
+        forget_scratch()
 
 
 def execute(trace: Trace) -> None:
@@ -93,7 +95,7 @@ def execute(trace: Trace) -> None:
 def _key(trace: Trace, held: list[tuple[int, Value]]) -> tuple:
     device = trace.device
     positions = tuple([position for position, _ in held])
-    return device, device.target, tuple(trace.records), positions, tuple(trace.sharing), _free_inputs(trace)
+    return device, device.target, tuple(trace.records), positions, trace.sharing(), _free_inputs(trace)
 
 
 def _find(key: tuple) -> Any:
@@ -120,11 +122,10 @@ def _keep(key: tuple, plan: Plan | Pruning) -> None:
 def _held(trace: Trace) -> list[tuple[int, Value]]:
     """The values of the trace that somebody still holds."""
     held = []
-    for position, reference in enumerate(trace.values):
-        if reference is not None:
-            value = reference()
-            if value is not None:
-                held.append((position, value))
+    for position, reference in trace.values.items():
+        value = reference()
+        if value is not None:
+            held.append((position, value))
     return held
 
 
@@ -159,8 +160,13 @@ def _run(plan: Plan, trace: Trace, held: dict[int, Value]) -> None:
         scalars.append(_pack_offset(inputs[number].offset))
     if plan.checks:
         flags.mark_pending(device)
-    replay(device, plan.steps, slots, scalars)
     count = len(inputs)
+    try:
+        replay(device, plan.steps, plan.memory, slots, scalars)
+    except Interrupted as interrupted:
+        if interrupted.launched and any(source < count for _, source in plan.memory.same):
+            trace.spoilt = interrupted.error  # a second try would read what is overwritten
+        raise interrupted.error from None
     for position, slot, strides, offset, record in plan.results:
         value = held[position]
         value.buffer = slots[slot]

@@ -12,7 +12,7 @@ from netcl.codegen.ir import KernelSource, Layout, Node, contiguous_strides
 from netcl.codegen.targets import target_for
 from netcl.codegen.views import strided
 from netcl.core import debug, dtypes, launch, program
-from netcl.core.replay import Step
+from netcl.core.replay import Memory, Step
 from netcl.graph import flags
 from netcl.graph.lower import Graph, lower
 from netcl.graph.plan import Plan
@@ -41,6 +41,7 @@ class _Builder:
         self.scalar_number: dict[Node, int] = {}
         self.slot_of: dict[Node, int] = {}
         self.moved: list[int] = []
+        self.memory = Memory()
 
     def build(self) -> Plan:
         trace = self.trace
@@ -66,7 +67,7 @@ class _Builder:
         steps = self._steps(launches, kernels_of, kernels, stored, wanted)
         places = [self._place(position, nodes[position], *result) for position, result in results.items()]
         checks = any(kind == "flags" for source in launches for kind, _ in source.arguments)
-        plan = Plan(steps, self.slots, places, packers, self.moved, launches, checks)
+        plan = Plan(steps, self.memory, self.slots, places, packers, self.moved, launches, checks)
         self._describe(plan, kernels)
         return plan
 
@@ -81,9 +82,10 @@ class _Builder:
         """Graph nodes for the trace's inputs and scalars. Equal contiguous inputs are one node."""
         sources: dict[int, Node] = {}
         inputs = scalars = 0
+        sharing = self.trace.sharing() or range(len(self.trace.inputs))
         for position, (op, arg, _) in enumerate(self.trace.records):
             if op == "input":
-                (dtype_name, shape, strides, moved), alias = arg, self.trace.sharing[inputs]
+                (dtype_name, shape, strides, moved), alias = arg, sharing[inputs]
                 strides = contiguous_strides(shape) if strides is None else strides
                 identity = inputs if moved else -1
                 node = self.graph.add("input", (), (dtype_name, shape, strides, moved, alias, identity))
@@ -183,23 +185,35 @@ class _Builder:
             fresh += 1
         steps = []
         available: list[tuple[int, int]] = self._free_slots()  # (slot, last step that uses it), memory to take over
+        idle: list[tuple[int, int]] = []  # (bytes, slot) of scratch that no later step reads
+        place_of: dict[Node, tuple[int, int]] = {}
         for number, source in enumerate(sources):
             step = Step(self._launch(source))
             for node in (n for n, at in made_at.items() if at == number):
                 slot, size = self.slot_of[node], prod(node.shape) * node.dtype.itemsize
-                earlier = self._take_over(node, size, number, source, available, last_use) if node in wanted else None
+                if node not in wanted:
+                    place_of[node] = self._scratch_place(slot, size, idle)
+                    continue
+                earlier = self._take_over(node, size, number, source, available, last_use)
                 if earlier is None:
-                    step.allocate.append((slot, size))
+                    self.memory.results.append((slot, size))
                 else:
-                    step.take_over.append((slot, earlier))
+                    self.memory.same.append((slot, earlier))
             self._arguments(step, source)
-            step.release = [
-                self.slot_of[node] for node, last in last_use.items()
-                if last == number and node in made_at and node not in wanted
-            ]  # fmt: skip
+            idle += [place_of[node] for node, last in last_use.items() if last == number and node in place_of]
             steps.append(step)
         self.slots = fresh
         return steps
+
+    def _scratch_place(self, slot: int, size: int, idle: list[tuple[int, int]]) -> tuple[int, int]:
+        """Memory for an intermediate result: the smallest idle piece that it fills by half or more, or a new one."""
+        fitting = min((place for place in idle if size <= place[0] <= 2 * size), default=None)
+        if fitting is None:
+            self.memory.scratch.append((slot, size))
+            return size, slot
+        idle.remove(fitting)
+        self.memory.same.append((slot, fitting[1]))
+        return fitting
 
     def _free_slots(self) -> list[tuple[int, int]]:
         return [

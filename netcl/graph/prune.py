@@ -48,13 +48,12 @@ def pruning(trace: Trace, held: list[int]) -> Pruning | None:
 
 def prune(trace: Trace, recipe: Pruning) -> None:
     """Take the dead records out."""
-    trace.values = [trace.values[position] for position in recipe.kept]
-    for position, reference in enumerate(trace.values):
-        value: Any = None if reference is None else reference()
+    references = [(new, trace.values[old]) for new, old in enumerate(recipe.kept) if old in trace.values]
+    trace.values = dict(references)
+    for position, reference in references:
+        value: Any = reference()
         if value is not None:
             value.index = position
     trace.records = list(recipe.records)
     trace.inputs = [trace.inputs[number] for number in recipe.inputs]
     trace.scalars = [trace.scalars[number] for number in recipe.scalars]
-    numbers: dict[int, int] = {}
-    trace.sharing = [numbers.setdefault(trace.sharing[number], len(numbers)) for number in recipe.inputs]

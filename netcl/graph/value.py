@@ -20,7 +20,7 @@ import numpy as np
 
 from netcl.codegen.ir import Shape
 from netcl.core import launch
-from netcl.core.dtypes import DType
+from netcl.core.dtypes import ALL, DType
 from netcl.graph.primitives import TABLE
 
 MAX_PENDING = int(os.environ.get("NETCL_MAX_PENDING", "1000"))  # records after which a trace runs by itself
@@ -81,6 +81,9 @@ class NotRealised(Exception):
         self.value = value
 
 
+_scalar_records = {dtype.name: ("scalar", (dtype.name,), ()) for dtype in ALL}
+
+
 class Trace:
     """The pending operations of one thread on one device, in program order.
 
@@ -89,22 +92,21 @@ class Trace:
     """
 
     __slots__ = (
-        "__weakref__", "aliases", "closed", "device", "input_refs", "inputs", "lock", "owner", "records", "scalars",
-        "sharing", "values",
+        "__weakref__", "closed", "device", "input_refs", "inputs", "lock", "owner", "records", "scalars", "spoilt",
+        "values",
     )  # fmt: skip
 
     def __init__(self, device: Any):
         self.device = device
         self.records: list[tuple] = []  # (op, arg, operand positions)
-        self.values: list[Any] = []  # weak reference to the Value of each record, or None
+        self.values: dict[int, weakref.ref[Value]] = {}  # by position: the Value of each operation
         self.inputs: list[Value] = []
         self.input_refs: dict[int, int] = {}  # id(realised value) -> position
-        self.aliases: dict[int, int] = {}  # id(buffer) -> number
-        self.sharing: list[int] = []  # each input's buffer number: the key tells shared buffers from different ones
         self.scalars: list[Any] = []
         self.lock = threading.RLock()
         self.closed = False
         self.owner: dict[Any, Trace] | None = None  # its thread's open traces
+        self.spoilt: Exception | None = None  # what went wrong after results had begun to overwrite inputs
 
     def position(self, value: Value) -> int:
         """The position of an operand; a realised value becomes an input."""
@@ -118,33 +120,49 @@ class Trace:
         if found is None:
             self.input_refs[id(value)] = found = len(self.records)
             self.records.append(value.input_record or value.make_input_record())
-            self.values.append(None)
             self.inputs.append(value)
-            self.sharing.append(self.aliases.setdefault(id(value.buffer), len(self.aliases)))
         return found
+
+    def sharing(self) -> tuple[int, ...]:
+        """Each input's buffer number, where some have one buffer: the key tells shared buffers from different ones."""
+        buffers = [id(value.buffer) for value in self.inputs]
+        if len(set(buffers)) == len(buffers):
+            return ()
+        numbers: dict[int, int] = {}
+        return tuple([numbers.setdefault(buffer, len(numbers)) for buffer in buffers])
 
     def add(self, op: str, operands: Sequence[Value], arg: Any, shape: Shape, dtype: DType) -> Value:
         value = Value(shape, dtype, self.device)
         operand_positions = tuple([v.index if v.trace is self else self.position(v) for v in operands])
         value.trace = self
-        value.index = len(self.records)
+        value.index = index = len(self.records)
         self.records.append((op, arg, operand_positions))
-        self.values.append(weakref.ref(value))
+        self.values[index] = weakref.ref(value)
         return value
 
-    def add_many(self, op: str, operands: Sequence[Value], arg: Any, metas: Sequence[tuple]) -> tuple[Value, ...]:
-        """One record with several results, and a record for each of them."""
+    def add_many(
+        self, op: str, operands: Sequence[Value], arg: Any, metas: Sequence[tuple], numbers: Sequence[float] = (),
+        kind: str = "",
+    ) -> tuple[Value, ...]:  # fmt: skip
+        """One record with several results, and a record for each of them. `numbers` are scalars of dtype `kind` that
+        follow the operands."""
         device, records, values = self.device, self.records, self.values
-        positions = tuple([v.index if v.trace is self else self.position(v) for v in operands])
-        source = (len(records),)
-        records.append((op, arg, positions))
-        values.append(None)
+        positions = [v.index if v.trace is self else self.position(v) for v in operands]
+        if numbers:
+            positions += range(len(records), len(records) + len(numbers))
+            records += [_scalar_records[kind]] * len(numbers)
+            self.scalars += numbers
+        index = len(records)
+        source = (index,)
+        records.append((op, arg, tuple(positions)))
         results = []
         for number, (shape, dtype) in enumerate(metas):
+            index += 1
             value = Value(shape, dtype, device)
-            value.trace, value.index = self, len(records)
+            value.trace = self
+            value.index = index
             records.append(("item", number, source))
-            values.append(weakref.ref(value))
+            values[index] = weakref.ref(value)
             results.append(value)
         return tuple(results)
 
@@ -158,7 +176,6 @@ class Trace:
             self.scalars.append(number)
         else:
             self.records.append((op, (dtype.name, number), ()))
-        self.values.append(None)
         return value
 
     def flush(self) -> None:
@@ -169,6 +186,11 @@ class Trace:
             self.closed = True
             if self.owner is not None and self.owner.get(self.device) is self:
                 del self.owner[self.device]
+            if self.spoilt is not None:
+                raise RuntimeError(
+                    f"an earlier attempt to compute this value failed half-way ({self.spoilt}), when results had begun "
+                    "to replace what it is computed from; compute it again from the start"
+                ) from self.spoilt
             if self.records:
                 execute(self)
 
@@ -252,8 +274,10 @@ def record_scalar(number: Any, dtype: DType, device: Any) -> Value:
     return _locked(device, lambda trace: trace.constant("scalar", number, dtype))
 
 
-def record_many(op: str, operands: Sequence[Value], arg: Any = None) -> tuple[Value, ...]:
-    """Record a composite with several results."""
+def record_many(
+    op: str, operands: Sequence[Value], arg: Any = None, numbers: Sequence[float] = (), kind: str = ""
+) -> tuple[Value, ...]:
+    """Record a composite with several results. `numbers` are kernel arguments of dtype `kind` behind the operands."""
     metas: Any = TABLE[op].infer(operands, arg)
     while True:
         trace = trace_for(operands[0].device)
@@ -261,7 +285,7 @@ def record_many(op: str, operands: Sequence[Value], arg: Any = None) -> tuple[Va
             with trace.lock:
                 if trace.closed:
                     continue
-                results = trace.add_many(op, operands, arg, metas)
+                results = trace.add_many(op, operands, arg, metas, numbers, kind)
             break
         except NotRealised as pending:
             pending.value.realise()

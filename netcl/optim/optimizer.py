@@ -15,7 +15,7 @@ from typing import Any
 from netcl.autograd.tape import enable_grad
 from netcl.core import dtypes, launch
 from netcl.graph.primitives import composite
-from netcl.graph.value import Value, flush_thread, record_many, record_scalar
+from netcl.graph.value import Value, flush_thread, record_many
 from netcl.tensor import Tensor
 
 
@@ -241,11 +241,16 @@ def record_update(
     operands += [p.grad._value for p in parameters]  # type: ignore[union-attr]
     for column in states:
         operands += [tensor._value for tensor in column]
-    operands += [record_scalar(float(number), kind, first.device) for number in numbers]
-    results = iter(record_many(name, operands, (len(parameters), len(states), flags)))
+    arg = (len(parameters), len(states), flags)
+    results = iter(record_many(name, operands, arg, [float(number) for number in numbers], kind.name))
     for targets in zip(parameters, *states, strict=True):
         for tensor in targets:
-            tensor._assign(next(results))
+            value = next(results)
+            if tensor._storage is None and tensor._node is None:
+                tensor._value = value  # _assign(), written out: a call would cost as much again
+                tensor._version += 1
+            else:
+                tensor._assign(value)
 
 
 def batches(parameters: Iterable[Tensor], at: Callable[[Tensor], Hashable]) -> Iterable[tuple[Any, list[Tensor]]]:

@@ -197,3 +197,61 @@ def test_text_of_tensors_is_pytorchs(torch):
     assert repr(x * 2) == "tensor([2.], grad_fn=<MulBackward0>)"
     assert f"{nc.tensor(1.5):.2f}" == "1.50"
     assert "..." in repr(nc.zeros(2000))
+
+
+def test_a_plan_that_fails_half_way_after_overwriting_an_input_says_so(monkeypatch, target):
+    """A second try would compute from memory that results of the first have taken over."""
+    from netcl.core import launch
+
+    def program(fail):
+        w = nc.tensor(np.ones(50_000, np.float32))
+        total = (w * 3).sum()
+        w.add_(total)  # may lie in the old one's memory
+        second = (w.reshape(500, 100) @ nc.ones(100, 7)).sum()
+        if fail:
+            real, calls = launch._nd_range, []
+
+            def failing(*arguments):
+                calls.append(arguments)
+                if len(calls) > 1:
+                    raise RuntimeError("the device went away")
+                return real(*arguments)
+
+            monkeypatch.setattr(launch, "_nd_range", failing)
+            with pytest.raises(RuntimeError, match="went away"):
+                second.item()
+            monkeypatch.undo()
+        return w, second
+
+    w, second = program(fail=False)
+    expected = second.item()
+    w, second = program(fail=True)
+    for value in (second, w):
+        with pytest.raises(RuntimeError, match="half-way.*compute it again"):
+            value.numpy()
+    w, second = program(fail=False)
+    assert second.item() == expected
+
+
+def test_a_plan_that_does_not_fit_in_memory_changes_nothing(monkeypatch):
+    from netcl.core.errors import OutOfMemoryError
+
+    pool = nc.current_device().pool
+    real, calls = type(pool)._create, []
+
+    def full(*arguments):
+        calls.append(arguments)
+        raise OutOfMemoryError("full")
+
+    with nc.profiler.count_launches() as launches:
+        w = nc.tensor(np.ones(5000, np.float32))
+        w.mul_(2).add_(w.sum())
+        other = w @ w.reshape(5000, 1)
+        pool.trim()
+        monkeypatch.setattr(type(pool), "_create", full)
+        with pytest.raises(OutOfMemoryError):
+            other.item()
+        monkeypatch.setattr(type(pool), "_create", real)
+        assert int(launches) == 0 and calls
+    np.testing.assert_array_equal(w.numpy(), np.full(5000, 10002))
+    assert other.item() == pytest.approx(10002.0**2 * 5000, rel=1e-5)

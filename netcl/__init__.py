@@ -9,7 +9,7 @@ tensor([2., 4., 6.])
 
 from math import e, inf, nan, pi
 
-from netcl import autograd, profiler, random
+from netcl import autograd, linalg, profiler, random
 from netcl.autograd.modes import inference_mode, is_inference_mode_enabled, set_grad_enabled
 from netcl.autograd.tape import Tape, enable_grad, is_grad_enabled, no_grad
 from netcl.core.device import Device, current_device, default_device, device, devices
@@ -18,15 +18,18 @@ from netcl.core.dtypes import bool_ as bool
 from netcl.core.errors import OutOfMemoryError
 from netcl.graph.value import eager
 from netcl.ops import methods as _methods
+from netcl.ops import return_types
 from netcl.ops.conversion import *
 from netcl.ops.creation import *
 from netcl.ops.elementwise import *
+from netcl.ops.extrema import *
 from netcl.ops.gathering import *
 from netcl.ops.indexing import *
 from netcl.ops.interchange import *
 from netcl.ops.joining import *
 from netcl.ops.linalg import *
 from netcl.ops.masks import *
+from netcl.ops.norms import *
 from netcl.ops.ranges import *
 from netcl.ops.reduction import *
 from netcl.ops.sampling import *
@@ -34,6 +37,8 @@ from netcl.ops.scans import *
 from netcl.ops.scattering import *
 from netcl.ops.shape import *
 from netcl.ops.splitting import *
+from netcl.ops.statistics import *
+from netcl.ops.truth import *
 from netcl.ops.sync import synchronize
 from netcl.printing import get_printoptions, printoptions, set_printoptions
 from netcl.random import (

@@ -121,19 +121,30 @@ register(
 # ---- library kernels: codegen/library ---------------------------------------------------------------------------
 
 
-def _scan_infer(operands: Sequence[Any], arg: str) -> tuple[Shape, DType]:
-    """(outer, length, inner), along length; arg: sum, prod, max or min."""
-    dtype = operands[0].dtype
-    return operands[0].shape, dtypes.int64 if arg in ("sum", "prod") and dtype.category < 2 else dtype
+def _scan_dtype(dtype: DType, op: str) -> DType:
+    return dtypes.int64 if op in ("sum", "prod") and dtype.category < 2 else dtype
 
 
-def _scan_gradient(g: Any, y: Any, x: Any, arg: str) -> tuple:
-    """For sums: a running sum from the end. The others' gradients are written in ops.scans."""
-    assert arg == "sum"
-    return (g.flip(1).scan("sum").flip(1),)
+def _scan_infer(operands: Sequence[Any], arg: tuple[str, int]) -> tuple[Shape, DType]:
+    """(outer, length, inner), along length; arg: sum, prod, max, min or logaddexp, and the length of blocks (0: one).
+    A second operand, (outer, blocks, inner), has the running totals of the blocks."""
+    return operands[0].shape, _scan_dtype(operands[0].dtype, arg[0])
 
 
-register(Primitive("scan", "library", _scan_infer, gradient=_scan_gradient))
+def _scan_totals_infer(operands: Sequence[Any], arg: tuple[str, int]) -> tuple[Shape, DType]:
+    outer, length, inner = operands[0].shape
+    dtype = _scan_dtype(operands[0].dtype, arg[0])
+    return (outer, -(-length // arg[1]), inner), dtypes.accumulator(dtype) if dtype.category == 2 else dtype
+
+
+def _recurrence_infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
+    """out[k] = a[k] * out[k - 1] + b[k] along the middle of three dimensions."""
+    return operands[0].shape, dtypes.promote(operands[0].dtype, operands[1].dtype)
+
+
+register(Primitive("scan", "library", _scan_infer))  # gradients: ops.scans
+register(Primitive("scan_totals", "library", _scan_totals_infer))
+register(Primitive("recurrence", "library", _recurrence_infer))
 
 
 def _scatter_infer(operands: Sequence[Any], arg: tuple) -> tuple[Shape, DType]:

@@ -192,7 +192,7 @@ class Scheduler:
             return False
         for inner, level, source, result in self._placements(kernel, node):
             reads, totals = self._reads(node, source if source is not None else result)
-            if not self._aligned(kernel, reads, level):
+            if not self._aligned(kernel, reads, level, node):
                 continue
             if inner and not kernel.inner:  # a map kernel becomes a row kernel: what it had is full now
                 kernel.levels = dict.fromkeys(kernel.levels, "full")
@@ -290,13 +290,14 @@ class Scheduler:
                 stack.extend(zip(current.src, operand_coordinates(current, at), strict=True))
         return found, totals
 
-    def _aligned(self, kernel: Kernel, reads: list, level: str) -> bool:
+    def _aligned(self, kernel: Kernel, reads: list, level: str, node: Node) -> bool:
+        after = level == "total" and node.primitive.kind != "reduce"  # a reduction reads its operand in the rows
         for anchor, at in reads:
             home = self.home.get(anchor)
             if home is kernel:
                 if kernel.placed[anchor] != at:
                     return False
-                if kernel.levels[anchor] == "total" and level != "total":
+                if kernel.levels[anchor] == "total" and not after:
                     return False
             elif home is not None and self._depends(home, kernel):
                 return False

@@ -10,6 +10,7 @@ from netcl.ops import (
     conversion,
     creation,
     elementwise,
+    extrema,
     gathering,
     indexing,
     inplace,
@@ -17,12 +18,15 @@ from netcl.ops import (
     joining,
     linalg,
     masks,
+    norms,
     reduction,
     sampling,
     scans,
     scattering,
     shape,
     splitting,
+    statistics,
+    truth,
 )
 from netcl.tensor import Tensor
 
@@ -63,7 +67,7 @@ _METHODS: dict[str, Any] = {
 
 _MODULES = (
     elementwise, reduction, scans, linalg, shape, indexing, inplace, creation, conversion, interchange, sampling,
-    gathering, scattering, masks, joining, splitting,
+    gathering, scattering, masks, joining, splitting, extrema, truth, statistics, norms,
 )  # fmt: skip
 
 

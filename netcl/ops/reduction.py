@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from math import prod
+from typing import Any
 
-from netcl.autograd.tape import apply
+from netcl.autograd.tape import apply, apply_composite, is_grad_enabled
+from netcl.core import dtypes
 from netcl.core.dtypes import DType
+from netcl.graph import primitives
 from netcl.ops.elementwise import cast, literal
 from netcl.ops.losses.arguments import check_reduction as check_reduction
 from netcl.ops.losses.arguments import legacy_reduction as legacy_reduction
@@ -14,7 +17,7 @@ from netcl.ops.losses.regression import mse_loss as mse_loss
 from netcl.ops.shape import apply_view, axis_of
 from netcl.tensor import Tensor
 
-__all__ = ["amax", "amin", "argmax", "argmin", "logsumexp", "mean", "std", "sum", "var"]
+__all__ = ["amax", "amin", "argmax", "argmin", "logsumexp", "mean", "nansum", "prod", "sum"]
 METHODS = __all__
 
 Dim = int | Sequence[int] | None
@@ -30,24 +33,42 @@ def axes_of(name: str, dim: Dim, rank: int) -> tuple[int, ...]:
     return tuple(sorted(a for a in chosen if a < rank))
 
 
+def drop(result: Tensor, input: Tensor, axes: Sequence[int], keepdim: bool) -> Tensor:
+    """A result of reductions that kept their axes with size 1, without them unless keepdim."""
+    shape = input._value.shape
+    if keepdim or not shape:
+        return result
+    return apply_view("reshape", result, tuple(s for a, s in enumerate(shape) if a not in axes))
+
+
 def reduce(op: str, input: Tensor, dim: Dim, keepdim: bool) -> Tensor:
     """One reduction of the table over dim; the axes are dropped unless keepdim."""
     axes = axes_of(op, dim, input.ndim)
-    shape = input._value.shape
-    result = apply(op, (input,), axes)
-    return (
-        result
-        if keepdim or not shape
-        else apply_view("reshape", result, tuple(s for a, s in enumerate(shape) if a not in axes))
-    )
+    return drop(apply(op, (input,), axes), input, axes, keepdim)
 
 
-def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
-    """The sum over dim (all dimensions by default). Integers and bools add up as int64."""
+def widened(input: Tensor) -> Tensor:
+    """A floating-point tensor in the dtype that its sums are made in: float16 and bfloat16 as float32."""
+    return cast(input, dtypes.accumulator(input.dtype))
+
+
+def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+    """The sum over dim (all dimensions by default). Integers and bools add up as int64.
+
+    >>> import netcl as nc
+    >>> nc.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(0)
+    tensor([4., 6.])
+    """
     return reduce("sum", input if dtype is None else cast(input, dtype), dim, keepdim)
 
 
-def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
+def nansum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+    """The sum over dim with NaNs as 0."""
+    input = input if dtype is None else cast(input, dtype)
+    return sum(input.where(input == input, 0) if input.is_floating_point() else input, dim, keepdim)
+
+
+def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The mean over dim (all dimensions by default). RuntimeError for integers, as in PyTorch."""
     input = input if dtype is None else cast(input, dtype)
     if input.dtype.category != 2:
@@ -55,12 +76,65 @@ def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, dtype: DType | N
             f"mean: expected a floating-point tensor, got {input.dtype}; convert it with .float(), or pass dtype="
         )
     axes = axes_of("mean", dim, input.ndim)
-    count = prod(input.shape[a] for a in axes)
-    total = reduce("sum", input, dim, keepdim)
-    return total / literal(float(count), total)
+    count = math.prod(input.shape[a] for a in axes)
+    total = reduce("sum", widened(input), dim, keepdim)
+    return cast(total / literal(float(count), total), input.dtype)
 
 
-def _extremum(op: str, input: Tensor, dim: Dim, keepdim: bool) -> Tensor:
+# ---- products ----------------------------------------------------------------------------------------------------
+
+
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+    """The product over dim (all dimensions by default). Integers and bools multiply as int64.
+
+    Its gradient is right where elements are 0, and so is the second derivative.
+
+    >>> import netcl as nc
+    >>> nc.tensor([[1.0, 2.0], [3.0, 4.0]]).prod(1)
+    tensor([ 2., 12.])
+    """
+    if dim is not None and not isinstance(dim, int):
+        raise TypeError(f"prod: dim must be one dimension, got {dim!r}; reduce one after the other")
+    input = input if dtype is None else cast(input, dtype)
+    axes = axes_of("prod", dim, input.ndim)
+    return drop(apply_composite("prod", (input,), axes, _prod_gradient), input, axes, keepdim)
+
+
+def _prod_gradient(g: Tensor, y: Any, x: Tensor, axes: tuple[int, ...]) -> tuple:
+    """The product of all others. In place of a division, which fails at 0: where one element is 0, it alone gets
+    the product of the others. That form has no second derivative at 0; running products from both sides do."""
+    if not axes:
+        return (g,)
+    if is_grad_enabled():
+        return (g * _products_of_others(x, axes),)
+    wide = widened(x)
+    zero = wide == 0
+    zeros = zero.sum(axes, keepdim=True)
+    safe = wide.where(zero.logical_not(), 1.0)
+    others = reduce("prod", safe, axes, True)
+    of_one_zero = others.where(zero & (zeros == 1), 0.0)
+    return (g * (others / safe).where(zeros == 0, of_one_zero),)
+
+
+def _products_of_others(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """For each element the product of the others over axes."""
+    from netcl.ops.scans import running_product_before
+
+    rest = tuple(a for a in range(x.ndim) if a not in axes)
+    order = rest + axes
+    rows = x.permute(order)
+    flat = rows.reshape(math.prod(x.shape[a] for a in rest), -1)
+    before = running_product_before(flat, 1)
+    after = running_product_before(flat.flip(1), 1).flip(1)
+    back = tuple(order.index(a) for a in range(x.ndim))
+    return (before * after).reshape(rows.shape).permute(back)
+
+
+# ---- extrema -----------------------------------------------------------------------------------------------------
+
+
+def check_extremum(op: str, input: Tensor, dim: Dim) -> None:
+    """Raises where there is nothing to take the largest or smallest of."""
     axes = axes_of(op, dim, input.ndim)
     if any(input.shape[a] == 0 for a in axes):
         if dim is None or dim == ():
@@ -69,6 +143,10 @@ def _extremum(op: str, input: Tensor, dim: Dim, keepdim: bool) -> Tensor:
                 "is not of size 0"
             )
         raise IndexError(f"{op}: a dimension of size 0 has no {op} (shape {list(input.shape)}, dim {dim})")
+
+
+def _extremum(op: str, input: Tensor, dim: Dim, keepdim: bool) -> Tensor:
+    check_extremum(op, input, dim)
     return reduce(op, input, dim, keepdim)
 
 
@@ -82,44 +160,23 @@ def amin(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     return _extremum("min", input, dim, keepdim)
 
 
-def var(input: Tensor, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
-    """The variance over dim, divided by count - correction."""
-    axes = axes_of("var", dim, input.ndim)
-    count = prod(input.shape[a] for a in axes)
-    centred = input - mean(input, axes, keepdim=True) if axes else input - input
-    total = reduce("sum", centred * centred, axes or None, keepdim)
-    return total / literal(float(max(count - correction, 0)), total)
-
-
-def std(input: Tensor, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
-    """The standard deviation over dim, divided by count - correction."""
-    return var(input, dim, correction, keepdim).sqrt()
-
-
-def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
-    """log(sum(exp(input))) over dim, exact at any magnitude: the largest is taken out first."""
-    top = amax(input.detach(), dim, keepdim=True)
-    top = top.where(top.abs() != float("inf"), 0.0)
-    total = (input - top).exp().sum(dim, keepdim=True).log() + top
-    return total if keepdim else total.reshape(reduce("sum", input.detach(), dim, False).shape)
-
-
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The position of the largest (the first of equals; a NaN is the largest), over dim or in the flattened tensor."""
-    return _position("max", input, dim, keepdim)
+    return position("max", input, dim, keepdim)
 
 
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The position of the smallest (the first of equals; a NaN is the smallest), over dim or in the flat tensor."""
-    return _position("min", input, dim, keepdim)
+    return position("min", input, dim, keepdim)
 
 
-def _position(op: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+def position(op: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    """Where the extremum is: the first of equals, a NaN before all others."""
     from netcl.ops.creation import iota
 
     input = input.detach()
     if dim is None:
-        flat = _position(op, input.reshape(-1), 0, False)
+        flat = position(op, input.reshape(-1), 0, False)
         return flat.reshape((1,) * input.ndim) if keepdim else flat
     axis = axis_of(f"arg{op}", dim, input.ndim)
     if not input.ndim:
@@ -130,3 +187,40 @@ def _position(op: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
         hit = hit.logical_or(input != input)
     places = iota(input._value.shape, axis, input._value.device)
     return reduce("min", places.where(hit, input.shape[axis]), axis, keepdim)
+
+
+# ---- logsumexp ---------------------------------------------------------------------------------------------------
+
+
+def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
+    """log(sum(exp(input))) over dim, exact at any magnitude: the largest is taken out first. Of nothing: -inf.
+
+    Integers become float32.
+    """
+    input = input if input.is_floating_point() else cast(input, dtypes.float32)
+    axes = axes_of("logsumexp", dim, input.ndim)
+    if not axes:
+        return cast(input, input.dtype) if not input.ndim else input.clone()
+    if 0 in [input._value.shape[axis] for axis in axes]:
+        return reduce("sum", input, axes, keepdim).log()
+    return drop(apply_composite("logsumexp", (input,), axes, _logsumexp_gradient), input, axes, keepdim)
+
+
+def _logsumexp_infer(operands: Any, axes: tuple[int, ...]) -> tuple:
+    return primitives.reduced_shape(operands[0].shape, axes), operands[0].dtype
+
+
+def _logsumexp(x: Any, axes: tuple[int, ...]) -> Any:
+    input = Tensor._wrap(x)
+    wide = widened(input)
+    top = reduce("max", wide, axes, True)
+    top = top.where(top.abs() != math.inf, 0.0)
+    return cast(reduce("sum", (wide - top).exp(), axes, True).log() + top, input.dtype)._value
+
+
+def _logsumexp_gradient(g: Tensor, y: Tensor, x: Tensor, axes: tuple[int, ...]) -> tuple:
+    """The softmax."""
+    return (g * (x - y).exp(),)
+
+
+primitives.composite("logsumexp", _logsumexp_infer, _logsumexp, autocast="float32")

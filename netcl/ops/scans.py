@@ -1,40 +1,178 @@
-"""Running sums and their kin along one dimension."""
+"""Running sums and their kin along one dimension: cumsum, cumprod, cummax, cummin, logcumsumexp."""
 
 from __future__ import annotations
 
+import math
 from math import prod
 from typing import Any
 
-from netcl.autograd.tape import apply
+from netcl.autograd.tape import apply, apply_composite
 from netcl.core.dtypes import DType
+from netcl.graph import primitives
+from netcl.graph.primitives import TABLE
+from netcl.ops.creation import iota
 from netcl.ops.elementwise import cast
+from netcl.ops.gathering import _gather_gradient
+from netcl.ops.return_types import named
 from netcl.ops.shape import axis_of
 from netcl.tensor import Tensor
 
-__all__ = ["cumsum"]
-METHODS = [*__all__, "scan"]
+__all__ = ["cummax", "cummin", "cumprod", "cumsum", "logcumsumexp"]
+METHODS = __all__
+IN_PLACE = ["cumprod", "cumsum"]
+
+COLUMNS = 64  # running along fewer columns than this at once, long ones are cut into about as many blocks
+SHORTEST_BLOCK = 4096
 
 
-def scan(input: Tensor, op: str) -> Tensor:
-    """The running sum, prod, max or min along the middle of three dimensions."""
-    return apply("scan", (input,), op)
-
-
-def cumsum(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """The running sum along dim. Integers and bools add up as int64.
 
     >>> import netcl as nc
     >>> nc.tensor([1.0, 2.0, 4.0]).cumsum(0)
     tensor([1., 3., 7.])
     """
-    input = input if dtype is None else cast(input, dtype)
-    axis = axis_of("cumsum", dim, input.ndim)
-    return _along(input, axis, "sum")
+    return running("sum", input if dtype is None else cast(input, dtype), axis_of("cumsum", dim, input.ndim))
 
 
-def _along(input: Tensor, axis: int, op: str) -> Tensor:
-    shape: Any = input._value.shape
-    if not shape:
-        return scan(input.reshape(1, 1, 1), op).reshape(())
-    folded = input.reshape(prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]))
-    return scan(folded, op).reshape(shape)
+def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """The running product along dim. Integers and bools multiply as int64. Its gradients are right at zeros.
+
+    >>> import netcl as nc
+    >>> nc.tensor([1.0, 2.0, 4.0]).cumprod(0)
+    tensor([1., 2., 8.])
+    """
+    return running("prod", input if dtype is None else cast(input, dtype), axis_of("cumprod", dim, input.ndim))
+
+
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
+    """log(cumsum(exp(input))) along dim, exact at any magnitude. RuntimeError for integers."""
+    if not input.is_floating_point():
+        raise RuntimeError(
+            f"logcumsumexp: expected a floating-point tensor, got {input.dtype}; convert it with .float()"
+        )
+    return running("logaddexp", input, axis_of("logcumsumexp", dim, input.ndim))
+
+
+def cummax(input: Tensor, dim: int) -> Any:
+    """(values, indices) of the largest so far along dim: the last of equals; a NaN stays.
+
+    >>> import netcl as nc
+    >>> nc.tensor([1, 3, 2, 3]).cummax(0).indices
+    tensor([0, 1, 1, 3])
+    """
+    return _extremum_so_far("max", input, dim)
+
+
+def cummin(input: Tensor, dim: int) -> Any:
+    """(values, indices) of the smallest so far along dim: the last of equals; a NaN stays."""
+    return _extremum_so_far("min", input, dim)
+
+
+def _extremum_so_far(op: str, input: Tensor, dim: int) -> Any:
+    axis = axis_of(f"cum{op}", dim, input.ndim)
+    if not input.ndim:
+        return named(f"cum{op}", input.clone(), iota((1,), 0, input._value.device).reshape(()))
+    plain = input.detach()
+    best = running(op, plain, axis)
+    record = plain == best
+    if input.is_floating_point():
+        record = record | (plain != plain)
+    places = iota(input._value.shape, axis, input._value.device)
+    indices = running("max", places.where(record, 0), axis)
+    return named(f"cum{op}", apply_composite("gather", (input, indices), axis, _gather_gradient), indices)
+
+
+# ---- the composite behind them -----------------------------------------------------------------------------------
+
+
+def running(op: str, input: Tensor, axis: int) -> Tensor:
+    """The running sum, prod, max, min or logaddexp along one axis, with its gradient."""
+    if not input.ndim:
+        return running(op, input.reshape(1), 0).reshape(())
+    return apply_composite("running", (input,), (op, axis), _GRADIENTS.get(op))
+
+
+def _running_infer(operands: Any, arg: tuple[str, int]) -> tuple:
+    return TABLE["scan"].infer(operands, arg)
+
+
+def _running_body(x: Any, arg: tuple[str, int]) -> Any:
+    op, axis = arg
+    shape = x.shape
+    outer, length, inner = prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
+    folded = Tensor._wrap(x).reshape(outer, length, inner)
+    blocks = min(COLUMNS // (outer * inner), length // SHORTEST_BLOCK)
+    if blocks < 2:
+        return apply("scan", (folded,), (op, 0)).reshape(shape)._value
+    block = -(-length // blocks)
+    totals = apply("scan", (apply("scan_totals", (folded,), (op, block)),), (op, 0))
+    return apply("scan", (folded, totals), (op, block)).reshape(shape)._value
+
+
+primitives.composite("running", _running_infer, _running_body)
+
+
+# ---- gradients ---------------------------------------------------------------------------------------------------
+
+
+def _sum_gradient(g: Tensor, y: Any, x: Any, arg: tuple[str, int]) -> tuple:
+    axis = arg[1]
+    return (running("sum", g.flip(axis), axis).flip(axis),)
+
+
+def _prod_gradient(g: Tensor, y: Tensor, x: Tensor, arg: tuple[str, int]) -> tuple:
+    """dx[i] = y[i - 1] * (g[i] + x[i + 1] * (g[i + 1] + x[i + 2] * ..)): nothing is divided by."""
+    axis = arg[1]
+    after = recurrence(shifted(x.flip(axis), axis), g.flip(axis), axis).flip(axis)
+    return (shifted(y, axis, 1.0) * after,)
+
+
+def _logaddexp_gradient(g: Tensor, y: Tensor, x: Tensor, arg: tuple[str, int]) -> tuple:
+    """dx[i] = sum over k >= i of g[k] exp(x[i] - y[k]), the positive and the negative g apart, each as logs."""
+    axis = arg[1]
+    parts = []
+    for part in (g, -g):
+        counts = (part > 0) & (y > -math.inf)
+        logs = (part.where(counts, 1.0).log() - y).where(counts, -math.inf)
+        backwards = running("logaddexp", logs.flip(axis), axis).flip(axis)
+        parts.append((backwards + x).exp())
+    return (parts[0] - parts[1],)
+
+
+_GRADIENTS = {"sum": _sum_gradient, "prod": _prod_gradient, "logaddexp": _logaddexp_gradient}
+
+
+def shifted(x: Tensor, axis: int, first: float = 0.0) -> Tensor:
+    """x moved on by one along axis: `first`, x[0], x[1], .., without the last."""
+    size = x.shape[axis]
+    kept = x.narrow(axis, 0, size - 1)
+    moved = kept.pad_with_zeros([(1, 0) if a == axis else (0, 0) for a in range(x.ndim)])
+    if not first:
+        return moved
+    return moved.where(iota(tuple(x.shape), axis, x.device) > 0, first)
+
+
+def running_product_before(x: Tensor, axis: int) -> Tensor:
+    """The product of all elements before each, 1 for the first."""
+    return shifted(running("prod", x, axis), axis, 1.0)
+
+
+def recurrence(a: Tensor, b: Tensor, axis: int) -> Tensor:
+    """out[k] = a[k] * out[k - 1] + b[k] along axis, from out[-1] = 0."""
+    return apply_composite("linear_recurrence", (a, b), axis, _recurrence_gradient)
+
+
+def _recurrence_body(a: Any, b: Any, axis: int) -> Any:
+    shape = a.shape
+    folded = (prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]))
+    return apply("recurrence", [Tensor._wrap(t).reshape(folded) for t in (a, b)]).reshape(shape)._value
+
+
+def _recurrence_gradient(g: Tensor, y: Tensor, a: Tensor, b: Any, axis: int) -> tuple:
+    """The same recurrence from the end: db[k] = g[k] + a[k + 1] db[k + 1], da[k] = db[k] y[k - 1]."""
+    of_b = recurrence(shifted(a.flip(axis), axis), g.flip(axis), axis).flip(axis)
+    return of_b * shifted(y, axis), of_b
+
+
+primitives.composite("linear_recurrence", TABLE["recurrence"].infer, _recurrence_body)

@@ -17,7 +17,9 @@ from netcl.codegen.targets import Target
 
 WRITERS: dict[str, Callable[[Writer], KernelSource]] = {
     "concat": concat.write,
+    "recurrence": scan.write_recurrence,
     "scan": scan.write,
+    "scan_totals": scan.write_totals,
     "scatter": scatter.write,
 }
 

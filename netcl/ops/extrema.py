@@ -1,0 +1,98 @@
+"""The largest and the smallest, with or without their positions: max, min, aminmax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from netcl.autograd.tape import apply_composite
+from netcl.core import dtypes
+from netcl.graph import primitives
+from netcl.ops import elementwise
+from netcl.ops.creation import iota
+from netcl.ops.reduction import amax, amin, axes_of, check_extremum, drop, position, reduce
+from netcl.ops.return_types import named
+from netcl.ops.shape import axis_of
+from netcl.tensor import Tensor
+
+__all__ = ["aminmax", "max", "min"]
+METHODS = __all__
+
+
+def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:
+    """The largest element; with dim, (values, indices) along it; with another tensor, the larger of each pair.
+
+    The index is that of the first of equals, and a NaN is the largest. RuntimeError for a tensor without elements,
+    IndexError for a dim of size 0.
+
+    >>> import netcl as nc
+    >>> values, indices = nc.tensor([[1.0, 3.0], [5.0, 2.0]]).max(1)
+    >>> values, indices
+    (tensor([3., 5.]), tensor([1, 0]))
+    """
+    return _dispatch("max", elementwise.maximum, input, dim, keepdim, other)
+
+
+def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:
+    """The smallest element; with dim, (values, indices) along it; with another tensor, the smaller of each pair.
+
+    The index is that of the first of equals, and a NaN is the smallest.
+    """
+    return _dispatch("min", elementwise.minimum, input, dim, keepdim, other)
+
+
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
+    """(min, max) over dim, or of all elements."""
+    return named("aminmax", amin(input, dim, keepdim), amax(input, dim, keepdim))
+
+
+def _dispatch(op: str, pairwise: Callable, input: Tensor, dim: Any, keepdim: bool, other: Any) -> Any:
+    if other is None and isinstance(dim, Tensor):
+        dim, other = None, dim
+    if other is not None:
+        if dim is not None or keepdim:
+            raise TypeError(f"{op}: give either dim or another tensor, not both")
+        return pairwise(input, other)
+    if dim is None:
+        check_extremum(op, input, None)
+        everything = axes_of(op, None, input.ndim)
+        return drop(apply_composite(op, (input,), everything, _even_gradient), input, everything, False)
+    if not isinstance(dim, int):
+        raise TypeError(f"{op}: dim must be one dimension, got {dim!r}; a{op} takes several")
+    return along(op, input, dim, keepdim)
+
+
+def along(op: str, input: Tensor, dim: int, keepdim: bool) -> Any:
+    """The extremum along one dimension and where it is; the gradient goes to that element alone."""
+    axis = axis_of(op, dim, input.ndim)
+    check_extremum(op, input, axis)
+    if not input.ndim:
+        return named(op, input.clone(), position(op, input, 0, False))
+    found = apply_composite("extremum", (input,), (op, axis), _along_gradient, several=True)
+    return named(op, *(drop(result, input, (axis,), keepdim) for result in found))
+
+
+def _even_gradient(g: Tensor, y: Tensor, x: Tensor, arg: Any) -> tuple:
+    """Equal extrema share the gradient; so do NaNs, where one is the result."""
+    hit = ((x == y) | ((x != x) & (y != y))).to(g.dtype)
+    return (g * hit / hit.sum(arg, keepdim=True),)
+
+
+def _infer(operands: Any, arg: tuple[str, int]) -> tuple:
+    x = operands[0]
+    shape = primitives.reduced_shape(x.shape, (arg[1],))
+    return (shape, x.dtype), (shape, dtypes.int64)
+
+
+def _body(x: Any, arg: tuple[str, int]) -> tuple:
+    op, axis = arg
+    input = Tensor._wrap(x)
+    return reduce(op, input, axis, True)._value, position(op, input, axis, True)._value
+
+
+def _along_gradient(g: tuple, y: tuple, x: Any, arg: tuple[str, int]) -> tuple:
+    places = iota(tuple(x.shape), arg[1], y[1].device)
+    return (g[0].where(places == y[1], 0.0),)
+
+
+primitives.composite("extremum", _infer, _body)

@@ -30,14 +30,18 @@ from netcl.ops.joining import *
 from netcl.ops.linalg import *
 from netcl.ops.masks import *
 from netcl.ops.norms import *
+from netcl.ops.patches import *
 from netcl.ops.ranges import *
+from netcl.ops.rearrange import *
 from netcl.ops.reduction import *
+from netcl.ops.repeats import *
 from netcl.ops.sampling import *
 from netcl.ops.scans import *
 from netcl.ops.scattering import *
 from netcl.ops.shape import *
 from netcl.ops.splitting import *
 from netcl.ops.statistics import *
+from netcl.ops.triangles import *
 from netcl.ops.truth import *
 from netcl.ops.sync import synchronize
 from netcl.printing import get_printoptions, printoptions, set_printoptions

@@ -128,9 +128,10 @@ def check_writable(name: str, tensor: Tensor) -> None:
                     f"{name}: a view of a leaf Variable that requires grad is being used in an in-place operation; "
                     "write under nc.no_grad(), or to a clone"
                 )
-    if any(op == "expand" for op, _, _ in tensor._chain):
+    if any(op in ("expand", "windows") for op, _, _ in tensor._chain):
         strides, _ = layout(tensor)
-        if any(stride == 0 and size > 1 for stride, size in zip(strides, tensor._value.shape, strict=True)):
+        repeated = any(stride == 0 and size > 1 for stride, size in zip(strides, tensor._value.shape, strict=True))
+        if repeated or any(op == "windows" and arg[1] > arg[2] for op, arg, _ in tensor._chain):
             raise RuntimeError(
                 f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single "
                 "memory location; clone() the tensor before writing to it"
@@ -231,7 +232,7 @@ def _to_storage(chain: Chain, tensor: Tensor) -> Tensor:
         rule: Any = TABLE[op].gradient
         source = Meta(shape, value.dtype, value.device)
         value = rule(value, Meta(value._value.shape, value.dtype, value.device), source, arg)[0]
-    return value
+    return value.to(tensor.dtype)
 
 
 def _through(tensor: Tensor, chain: Chain) -> Tensor:

@@ -54,7 +54,25 @@ def _pad(node: Node, coordinates: Coordinates) -> Coordinates:
     )
 
 
-_VIEW = {"reshape": _reshape, "permute": _permute, "expand": _expand, "slice": _slice, "pad": _pad}
+def _diagonal(node: Node, coordinates: Coordinates) -> Coordinates:
+    offset, row_axis, column_axis = node.arg
+    *rest, place = coordinates
+    others = iter(rest)
+    moved = {row_axis: place + max(-offset, 0), column_axis: place + max(offset, 0)}
+    return tuple(moved[axis] if axis in moved else next(others) for axis in range(len(node.src[0].shape)))
+
+
+def _windows(node: Node, coordinates: Coordinates) -> Coordinates:
+    axis, _, step = node.arg
+    *moved, place = coordinates
+    moved[axis] = moved[axis] * step + place
+    return tuple(moved)
+
+
+_VIEW = {
+    "reshape": _reshape, "permute": _permute, "expand": _expand, "slice": _slice, "pad": _pad,
+    "diagonal": _diagonal, "windows": _windows,
+}  # fmt: skip
 
 
 def padding_conditions(node: Node, coordinates: Coordinates) -> list[tuple[Index, int]]:

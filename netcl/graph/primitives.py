@@ -71,6 +71,24 @@ _view("slice", _slice_shape, _slice_gradient)  # arg: (start, stop, step) for ea
 _view("pad", _pad_shape, lambda g, y, x, arg: (g.slice_axes([(low, low + size, 1) for (low, _), size in zip(arg, x.shape, strict=True)]),))  # fmt: skip
 
 
+def diagonal_shape(shape: Shape, arg: tuple[int, int, int]) -> Shape:
+    offset, row_axis, column_axis = arg
+    rows, columns = shape[row_axis], shape[column_axis]
+    length = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
+    return tuple(size for axis, size in enumerate(shape) if axis not in (row_axis, column_axis)) + (length,)
+
+
+def windows_shape(shape: Shape, arg: tuple[int, int, int]) -> Shape:
+    axis, size, step = arg
+    return shape[:axis] + ((shape[axis] - size) // step + 1,) + shape[axis + 1 :] + (size,)
+
+
+# arg: (offset, axis of the rows, axis of the columns); the diagonal is the last axis of the result
+_view("diagonal", diagonal_shape, lambda g, y, x, arg: (g.put_diagonal(x.shape, arg),))
+# arg: (axis, size, step): windows of an axis, which overlap where step < size; their elements are the last axis
+_view("windows", windows_shape, lambda g, y, x, arg: (g.overlap_add(x.shape, arg),))
+
+
 # ---- reductions --------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from netcl.codegen.ir import Shape, contiguous_strides
 from netcl.graph import value as tracing
+from netcl.graph.primitives import diagonal_shape, windows_shape
 from netcl.graph.value import Value, record
 
 Strides = tuple[int, ...]
@@ -35,6 +36,20 @@ def _slice(shape: Shape, strides: Strides, arg: tuple) -> tuple[Shape, Strides, 
     sizes = tuple(len(range(*part)) for part in arg)
     shift = sum(start * s for (start, _, _), s in zip(arg, strides, strict=True))
     return sizes, tuple(step * s for (_, _, step), s in zip(arg, strides, strict=True)), 0 if 0 in sizes else shift
+
+
+def _diagonal(shape: Shape, strides: Strides, arg: tuple[int, int, int]) -> tuple[Shape, Strides, int]:
+    offset, row_axis, column_axis = arg
+    result = diagonal_shape(shape, arg)
+    kept = tuple(stride for axis, stride in enumerate(strides) if axis not in (row_axis, column_axis))
+    shift = max(-offset, 0) * strides[row_axis] + max(offset, 0) * strides[column_axis]
+    return result, (*kept, strides[row_axis] + strides[column_axis]), 0 if 0 in result else shift
+
+
+def _windows(shape: Shape, strides: Strides, arg: tuple[int, int, int]) -> tuple[Shape, Strides, int]:
+    axis, _, step = arg
+    moved = strides[:axis] + (strides[axis] * step,) + strides[axis + 1 :]
+    return windows_shape(shape, arg), (*moved, strides[axis]), 0
 
 
 def _reshape(shape: Shape, strides: Strides, wanted: Shape) -> tuple[Shape, Strides, int] | None:
@@ -67,4 +82,7 @@ def _reshape(shape: Shape, strides: Strides, wanted: Shape) -> tuple[Shape, Stri
     return wanted, tuple(reversed(result)), 0
 
 
-LAYOUT = {"permute": _permute, "expand": _expand, "slice": _slice, "reshape": _reshape}
+LAYOUT = {
+    "permute": _permute, "expand": _expand, "slice": _slice, "reshape": _reshape, "diagonal": _diagonal,
+    "windows": _windows,
+}  # fmt: skip

@@ -44,6 +44,10 @@ from netcl.ops.losses.regression import (
     quantile_loss,
     smooth_l1_loss,
 )
+from netcl.ops.padding import pad
+from netcl.ops.patches import col2im as fold
+from netcl.ops.patches import im2col as unfold
+from netcl.ops.patches import pixel_shuffle, pixel_unshuffle
 from netcl.tensor import Tensor
 
 relu = elementwise.relu
@@ -154,6 +158,7 @@ __all__ = [
     "dropout2d",
     "dropout3d",
     "feature_alpha_dropout",
+    "fold",
     "gaussian_nll_loss",
     "gelu",
     "group_norm",
@@ -173,7 +178,10 @@ __all__ = [
     "margin_ranking_loss",
     "mse_loss",
     "multilabel_soft_margin_loss",
+    "pad",
     "pairwise_distance",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "poisson_nll_loss",
     "quantile_loss",
     "reduction",
@@ -190,4 +198,5 @@ __all__ = [
     "tanh",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
+    "unfold",
 ]

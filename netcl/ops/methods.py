@@ -19,13 +19,17 @@ from netcl.ops import (
     linalg,
     masks,
     norms,
+    patches,
+    rearrange,
     reduction,
+    repeats,
     sampling,
     scans,
     scattering,
     shape,
     splitting,
     statistics,
+    triangles,
     truth,
 )
 from netcl.tensor import Tensor
@@ -63,11 +67,13 @@ _METHODS: dict[str, Any] = {
     "__rxor__": _reflected(elementwise.bitwise_xor), "__invert__": elementwise.bitwise_not,
     "__getitem__": indexing.getitem, "__setitem__": inplace.setitem,
     "T": property(lambda x: x.permute(tuple(range(x.ndim))[::-1])), "mT": property(shape.matrix_transpose),
+    "H": property(rearrange.hermitian), "mH": property(shape.matrix_transpose),
 }  # fmt: skip
 
 _MODULES = (
     elementwise, reduction, scans, linalg, shape, indexing, inplace, creation, conversion, interchange, sampling,
-    gathering, scattering, masks, joining, splitting, extrema, truth, statistics, norms,
+    gathering, scattering, masks, joining, splitting, extrema, truth, statistics, norms, rearrange, repeats,
+    triangles, patches,
 )  # fmt: skip
 
 

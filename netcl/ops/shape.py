@@ -30,6 +30,11 @@ def apply_view(op: str, input: Tensor, arg: Any) -> Tensor:
     return result
 
 
+def own_copy(view: Tensor) -> Tensor:
+    """The elements of a view made just now as a tensor of its own. Values never change, so nothing has to move."""
+    return tape._alias(view)
+
+
 def sizes(name: str, given: tuple) -> tuple[int, ...]:
     """Sizes given one by one or as one sequence."""
     if len(given) == 1 and not isinstance(given[0], int) and isinstance(given[0], Iterable):
@@ -180,12 +185,12 @@ def slice_axes(input: Tensor, parts: Sequence[tuple[int, int, int]]) -> Tensor:
 
 
 def flip(input: Tensor, *dims: Any) -> Tensor:
-    """The named dimensions in reverse."""
+    """The named dimensions in reverse, as a new tensor."""
     named = [axis_of("flip", d, input.ndim) for d in sizes("flip", dims)]
     axes = set(named)
     if len(axes) != len(named):
         raise RuntimeError(f"flip: dims {list(dims)} name a dimension twice")
-    return slice_axes(input, [(s - 1, -1, -1) if a in axes else (0, s, 1) for a, s in enumerate(input.shape)])
+    return slice_axes(input, [(s - 1, -1, -1) if a in axes else (0, s, 1) for a, s in enumerate(input._value.shape)])
 
 
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:

@@ -58,6 +58,7 @@ from netcl.nn.padding import (
     ZeroPad3d,
 )
 from netcl.nn.parameter import Parameter
+from netcl.nn.parameter_containers import ParameterDict, ParameterList
 from netcl.nn.patches import Fold, PixelShuffle, PixelUnshuffle, Unflatten, Unfold
 
 __all__ = [
@@ -109,6 +110,8 @@ __all__ = [
     "MultiLabelSoftMarginLoss",
     "PairwiseDistance",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "PixelShuffle",
     "PixelUnshuffle",
     "PoissonNLLLoss",

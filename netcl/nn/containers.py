@@ -86,6 +86,10 @@ class _Numbered(Module):
         return module
 
 
+    def __iadd__(self, modules: Iterable[Module]) -> Self:
+        return self.extend(modules)
+
+
 class Sequential(_Numbered):
     """Modules applied one after the other: Sequential(a, b) or Sequential({"first": a, "second": b}).
 
@@ -129,6 +133,22 @@ class Sequential(_Numbered):
             raise ValueError(f"add operator supports only objects of Sequential class, got {type(other).__name__}")
         return Sequential(*self, *other)
 
+    def __mul__(self, times: int) -> Sequential:
+        """The same modules again and again, `times` times in all."""
+        if not isinstance(times, int):
+            raise TypeError(f"unsupported operand type(s) for *: Sequential and {type(times).__name__}")
+        if times <= 0:
+            raise ValueError(f"Non-positive multiplication factor {times} for Sequential")
+        return Sequential(*(list(self) * times))
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times: int) -> Self:
+        modules = list(self)
+        for module in list(self * times)[len(modules) :]:
+            self.append(module)
+        return self
+
 
 class ModuleList(_Numbered):
     """A list of modules whose parameters count as the owner's. It has no forward: index or iterate it."""
@@ -139,6 +159,23 @@ class ModuleList(_Numbered):
 
     def __add__(self, other: Iterable[Module]) -> ModuleList:
         return ModuleList([*self, *other])
+
+    def __repr__(self) -> str:
+        """Equal modules that follow each other are shown once, as in PyTorch."""
+        texts = [repr(module) for module in self]
+        if not texts:
+            return f"{self._get_name()}()"
+        runs: list[list[int]] = []
+        for number, text in enumerate(texts):
+            if runs and texts[runs[-1][0]] == text:
+                runs[-1][1] = number
+            else:
+                runs.append([number, number])
+        lines = []
+        for first, last in runs:
+            label, times = (f"({first})", "") if first == last else (f"({first}-{last})", f"{last - first + 1} x ")
+            lines.append(f"{label}: {times}" + texts[first].replace("\n", "\n  "))
+        return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
 
 class ModuleDict(Module):

@@ -60,8 +60,25 @@ def call_with_hooks(module: Any, args: tuple, kwargs: dict) -> Any:
             changed = hook(module, args)
             if changed is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
-    result = module.forward(*args, **kwargs)
-    for hook, with_kwargs in tuple(module._forward_hooks.values()):
-        replaced = hook(module, args, kwargs, result) if with_kwargs else hook(module, args, result)
-        result = result if replaced is None else replaced
-    return result
+    watch = None
+    if module._backward_hooks or module._backward_pre_hooks:
+        from netcl.nn.backward_hooks import Watch
+
+        watch = Watch(module)
+        args = watch.arguments(args)
+    waiting = dict(module._forward_hooks)
+    try:
+        result = module.forward(*args, **kwargs)
+        for number in tuple(waiting):
+            result = _through(waiting.pop(number), module, args, kwargs, result)
+    except Exception:
+        for number in [n for n in waiting if n in module._always_called]:
+            _through(waiting[number], module, args, kwargs, None)
+        raise
+    return result if watch is None else watch.results(result)
+
+
+def _through(entry: tuple[Callable, bool], module: Any, args: tuple, kwargs: dict, result: Any) -> Any:
+    hook, with_kwargs = entry
+    replaced = hook(module, args, kwargs, result) if with_kwargs else hook(module, args, result)
+    return result if replaced is None else replaced

@@ -213,5 +213,27 @@ class Tree:
         return found
 
 
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer with a dotted name; AttributeError naming what is missing."""
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        found = getattr(module, name)
+        if name not in module._buffer_names:
+            raise AttributeError(f"`{name}` is not a buffer")
+        return found
+
+    def set_submodule(self, target: str, module: Any, strict: bool = False) -> None:
+        """Put a part in the place of another, by dotted name. `strict`: AttributeError where there is none yet."""
+        if not target:
+            raise ValueError("Cannot set the submodule without a target name!")
+        if not isinstance(module, Tree):
+            raise ValueError(f"`module` is not a Module, found {type(module).__name__}")
+        path, _, name = target.rpartition(".")
+        owner = self.get_submodule(path)
+        if strict or hasattr(owner, name):
+            owner.get_submodule(name)
+        setattr(owner, name, module)
+
+
 def _wrong_kind(role: str, name: str, value: Any, expected: str) -> TypeError:
     return TypeError(f"cannot assign '{type(value).__name__}' {role} '{name}' ({expected} or None expected)")

@@ -2,7 +2,7 @@
 PYTHON ?= python
 ARGS ?=
 
-.PHONY: help install test quick long everywhere lint format types layers bench readme oclgrind docs ci clean
+.PHONY: help install test quick long everywhere lint format types layers bench readme oclgrind docs coverage ci clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ bench: ## benchmarks against PyTorch, written to benchmarks/results (nothing els
 
 readme: ## put the tables of benchmarks/results into README.md
 	$(PYTHON) benchmarks/table_to_readme.py
+
+coverage: ## write docs/coverage.md: which of PyTorch's names are there
+	$(PYTHON) docs/make_coverage.py
 
 oclgrind: ## tiny cases under Oclgrind (an environment of its own): bounds and races; the log has to be empty
 	$(PYTHON) -m venv .venv-oclgrind

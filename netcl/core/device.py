@@ -279,7 +279,7 @@ def _choose() -> tuple[Device, str]:
 
 def _choose_named(wanted: str) -> tuple[Device, str]:
     try:
-        chosen = device(wanted)
+        chosen = find(wanted, devices())
     except ValueError as error:
         raise ValueError(f"NETCL_DEVICE: {error}") from error
     if chosen.error is not None:
@@ -326,6 +326,7 @@ def current_device() -> Device:
 def device(spec: Device | str | int | None = None) -> Device:
     """The device that `spec` names: 'cpu', 'gpu', 'cpu:1', 'opencl:1', a part of its name, a number, or None.
 
+    'cpu' and 'gpu' are the current device where it is of that kind, else the first one of it that works.
     ValueError for an unknown name, RuntimeError where there is none of that kind; both list what there is.
     """
     if spec is None:
@@ -336,7 +337,12 @@ def device(spec: Device | str | int | None = None) -> Device:
         spec = f"opencl:{spec}"
     if not isinstance(spec, str):
         raise TypeError(f"a device is named by a str, an int or a Device, not {type(spec).__name__}")
-    return find(spec, devices())
+    found, kind = devices(), spec.strip().lower()
+    if kind in ("cpu", "gpu") and any(candidate.kind == kind for candidate in found):
+        current = current_device()
+        if current.kind == kind:
+            return current
+    return find(spec, found)
 
 
 def find(spec: str, candidates: list[Device]) -> Device:

@@ -73,6 +73,12 @@ def test_places_by_pytorchs_names():
         x.type(int)
 
 
+def test_cpu_is_the_current_device_where_that_is_a_cpu(device):
+    x = nc.ones(2)
+    assert x.to(device.kind).device is nc.device(device.kind) is device
+    assert x.to(device.kind) is x
+
+
 def test_older_tensor_classes(torch):
     for name in ("BoolTensor", "DoubleTensor", "FloatTensor", "IntTensor", "LongTensor"):
         ours, theirs = getattr(nc, name), getattr(torch, name)

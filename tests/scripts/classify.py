@@ -42,5 +42,6 @@ with torch.no_grad():
     inputs, targets = next(iter(torch.utils.data.DataLoader(held_out, batch_size=len(held_out))))
     logits = model(inputs)
     guesses = logits.argmax(dim=1)
-    print("accuracy", (guesses == targets).float().mean().item(), guesses[:8], F.softmax(logits[:1], dim=1).cpu().numpy())
+    print("accuracy", (guesses == targets).float().mean().item(), guesses[:8])
+    print(F.softmax(logits[:1], dim=1).cpu().numpy())
 print({name: tuple(value.shape) for name, value in model.state_dict().items()})

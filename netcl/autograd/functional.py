@@ -13,6 +13,7 @@ from netcl.autograd import tape
 from netcl.autograd.gradients import grad
 from netcl.autograd.tape import enable_grad
 from netcl.ops.creation import iota
+from netcl.ops.joining import stack
 from netcl.tensor import Tensor
 
 
@@ -52,32 +53,13 @@ def _block(y: Tensor, xs: list[Tensor], create_graph: bool, strict: bool) -> lis
             if not create_graph:
                 column[-1]._value.realise()
     return [
-        _stacked(column).reshape(*y.shape, *x.shape) if column else _empty(y, x)
+        stack(column).reshape(*y.shape, *x.shape) if column else _empty(y, x)
         for column, x in zip(columns, xs, strict=True)
     ]
 
 
 def _empty(y: Tensor, x: Tensor) -> Tensor:
     return tape._zeros_like(tape.Meta((*y.shape, *x.shape), x.dtype, x.device))
-
-
-def _stacked(rows: list[Tensor]) -> Tensor:
-    """Tensors of one shape along a new first dimension, put together few at a time."""
-    parts = [row.unsqueeze(0) for row in rows]
-    while len(parts) > 1:
-        parts = [_joined(parts[at : at + 16]) for at in range(0, len(parts), 16)]
-    return parts[0]
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    total, before, joined = sum([len(part) for part in parts]), 0, None
-    for part in parts:
-        widths = [(before, total - before - len(part))] + [(0, 0)] * (part.ndim - 1)
-        placed = part.pad_with_zeros(widths)
-        joined = placed if joined is None else joined + placed
-        before += len(part)
-    assert joined is not None
-    return joined
 
 
 def hessian(

@@ -1,6 +1,6 @@
 """Modules, losses and initial values, under PyTorch's names."""
 
-from netcl.nn import functional, init
+from netcl.nn import functional, init, utils
 from netcl.nn.activation import GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from netcl.nn.batchnorm import (
     BatchNorm1d,
@@ -141,4 +141,5 @@ __all__ = [
     "ZeroPad3d",
     "functional",
     "init",
+    "utils",
 ]

@@ -229,10 +229,16 @@ def square(input: Tensor) -> Tensor:
     return apply("mul", (input, input))
 
 
-def where(condition: Tensor, input: Any, other: Any) -> Tensor:
-    """input where condition is true, else other; all three broadcast."""
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """input where condition is true, else other; all three broadcast. where(condition) is nonzero(as_tuple=True)."""
     if not isinstance(condition, Tensor):
         raise TypeError(f"where: condition must be a bool tensor, got {type(condition).__name__}")
+    if input is None or other is None:
+        if input is not other:
+            raise TypeError("where: expected both input and other, or neither")
+        from netcl.ops.masks import nonzero
+
+        return nonzero(condition, as_tuple=True)
     like = input if isinstance(input, Tensor) else other if isinstance(other, Tensor) else None
     if like is None:
         category = max(dtypes.CATEGORY_DEFAULT.index(number_dtype(x, dtypes.bool_)) for x in (input, other))

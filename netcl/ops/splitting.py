@@ -64,7 +64,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """That many parts, sizes differing by at most 1; or parts that end before the given indices, as a slice would.
 
-    Indices may be a list, a tuple or a 1-d int64 tensor (which the host reads). ValueError for a count below 1.
+    Indices may be a list, a tuple or a 1-d int64 tensor (which the host reads). RuntimeError for a count below 1.
     """
     axis = _axis("tensor_split", input, dim)
     length = input.shape[axis]

@@ -26,7 +26,9 @@ from netcl.ops.losses.binary import (
     sigmoid_focal_loss,
     soft_margin_loss,
 )
+from netcl.ops.losses.classes import focal_loss, nll_loss
 from netcl.ops.losses.likelihood import gaussian_nll_loss, kl_div, poisson_nll_loss
+from netcl.ops.losses.margins import multi_margin_loss, multilabel_margin_loss
 from netcl.ops.losses.pairs import (
     cosine_embedding_loss,
     hinge_embedding_loss,
@@ -158,6 +160,7 @@ __all__ = [
     "dropout2d",
     "dropout3d",
     "feature_alpha_dropout",
+    "focal_loss",
     "fold",
     "gaussian_nll_loss",
     "gelu",
@@ -177,7 +180,10 @@ __all__ = [
     "log_softmax",
     "margin_ranking_loss",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
+    "nll_loss",
     "pad",
     "pairwise_distance",
     "pixel_shuffle",

@@ -12,7 +12,7 @@ from netcl.nn.losses.binary import (
     SigmoidFocalLoss,
     SoftMarginLoss,
 )
-from netcl.nn.losses.classes import CrossEntropyLoss
+from netcl.nn.losses.classes import CrossEntropyLoss, FocalLoss, MultiLabelMarginLoss, MultiMarginLoss, NLLLoss
 from netcl.nn.losses.likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
 from netcl.nn.losses.pairs import (
     CosineEmbeddingLoss,
@@ -28,9 +28,9 @@ from netcl.ops.fused_ops import cross_entropy
 from netcl.ops.reduction import mse_loss
 
 __all__ = [
-    "BCELoss", "BCEWithLogitsLoss", "CosineEmbeddingLoss", "CrossEntropyLoss", "DiceLoss", "GaussianNLLLoss",
-    "HingeEmbeddingLoss", "HuberLoss", "InfoNCELoss", "KLDivLoss", "L1Loss", "LogCoshLoss", "MSELoss",
-    "MarginRankingLoss", "MultiLabelSoftMarginLoss", "PairwiseDistance", "PoissonNLLLoss", "QuantileLoss",
-    "SigmoidFocalLoss", "SmoothL1Loss", "SoftMarginLoss", "TripletMarginLoss", "TripletMarginWithDistanceLoss",
-    "cross_entropy", "mse_loss",
+    "BCELoss", "BCEWithLogitsLoss", "CosineEmbeddingLoss", "CrossEntropyLoss", "DiceLoss", "FocalLoss",
+    "GaussianNLLLoss", "HingeEmbeddingLoss", "HuberLoss", "InfoNCELoss", "KLDivLoss", "L1Loss", "LogCoshLoss",
+    "MSELoss", "MarginRankingLoss", "MultiLabelMarginLoss", "MultiLabelSoftMarginLoss", "MultiMarginLoss",
+    "NLLLoss", "PairwiseDistance", "PoissonNLLLoss", "QuantileLoss", "SigmoidFocalLoss", "SmoothL1Loss",
+    "SoftMarginLoss", "TripletMarginLoss", "TripletMarginWithDistanceLoss", "cross_entropy", "mse_loss",
 ]  # fmt: skip

@@ -1,7 +1,10 @@
 """Operations over rows that are one kernel each, value and gradient: softmax, log_softmax, cross_entropy.
 
-The mean of the cross-entropy divides by the sum of the kept weights, as in PyTorch. Accumulators and losses are
-float32 or wider, whatever the inputs.
+What a row's logarithms need of the whole row is two numbers, its largest element and the logarithm of its sum:
+`row_statistics`. They are results of their own. Where value and gradient are computed together they never leave the
+kernel; where a loss is read before backward() they are what is kept, and the way back reads the logits once.
+
+Accumulators and losses are float32 or wider, whatever the inputs.
 """
 
 from __future__ import annotations
@@ -9,13 +12,23 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from netcl.autograd.tape import apply, apply_composite
+from netcl.autograd.tape import apply_composite, is_grad_enabled
 from netcl.core import dtypes
-from netcl.graph import flags, primitives
-from netcl.graph.value import record_scalar, user_line
-from netcl.ops.creation import iota
-from netcl.ops.elementwise import check_devices, literal
-from netcl.ops.reduction import check_reduction, legacy_reduction
+from netcl.graph import primitives
+from netcl.ops.elementwise import literal
+from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction, new_site, reduced
+from netcl.ops.losses.targets import (
+    Chosen,
+    along,
+    check_class_indices,
+    check_class_weight,
+    check_scores,
+    chosen,
+    class_axis,
+    reduced_rows,
+    row_scale,
+    without_elements,
+)
 from netcl.ops.shape import axis_of
 from netcl.tensor import Tensor
 
@@ -24,12 +37,16 @@ from netcl.tensor import Tensor
 
 def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     """exp(x) / sum(exp(x)) over dim, the largest taken out first."""
-    return _softmax("softmax", input, dim, dtype, _softmax_gradient)
+    input, axis = _softmax_arguments("softmax", input, dim, dtype)
+    return apply_composite("softmax", (input,), axis, _softmax_gradient)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     """x - log(sum(exp(x))) over dim, the largest taken out first."""
-    return _softmax("log_softmax", input, dim, dtype, _log_softmax_gradient)
+    input, axis = _softmax_arguments("log_softmax", input, dim, dtype)
+    if not input.ndim:
+        return input - input
+    return apply_composite("log_softmax", (input, *row_statistics(input, axis)), axis, _log_softmax_gradient)
 
 
 def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
@@ -37,7 +54,7 @@ def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     return softmax(-input, dim, dtype)
 
 
-def _softmax(name: str, input: Tensor, dim: int | None, dtype: Any, rule: Any) -> Tensor:
+def _softmax_arguments(name: str, input: Tensor, dim: int | None, dtype: Any) -> tuple[Tensor, int]:
     if dtype is not None:
         input = input.to(dtype)
     if input.dtype.category != 2:
@@ -46,8 +63,7 @@ def _softmax(name: str, input: Tensor, dim: int | None, dtype: Any, rule: Any) -
         )
     if dim is None:
         dim = 0 if input.ndim in (0, 1, 3) else 1
-    axis = axis_of(name, dim, input.ndim)
-    return apply_composite(name, (input,), axis, rule)
+    return input, axis_of(name, dim, input.ndim)
 
 
 def _softmax_body(x: Any, axis: int) -> Any:
@@ -63,23 +79,60 @@ def _softmax_gradient(g: Tensor, y: Tensor, x: Any, axis: int) -> tuple:
     return (inner - y * inner.sum(axis, keepdim=True),) if inner.ndim else (inner - y * inner,)
 
 
-def _log_softmax_body(x: Any, axis: int) -> Any:
-    x = Tensor._wrap(x)
-    if not x.ndim:
-        return (x - x)._value
-    shifted = x - x.amax(axis, keepdim=True)
-    return (shifted - shifted.exp().sum(axis, keepdim=True).log())._value
-
-
-def _log_softmax_gradient(g: Tensor, y: Tensor, x: Any, axis: int) -> tuple:
-    return (g - y.exp() * g.sum(axis, keepdim=True),) if g.ndim else (g - y.exp() * g,)
-
-
 def _same_infer(operands: Any, arg: Any) -> tuple:
     return operands[0].shape, operands[0].dtype
 
 
 primitives.composite("softmax", _same_infer, _softmax_body, autocast="float32")
+
+
+# ---- logarithms of a row -----------------------------------------------------------------------------------------
+
+
+def row_statistics(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """max(x) and log(sum(exp(x - max(x)))) over one axis, in float32 or wider. They carry no gradient."""
+    return apply_composite("row_statistics", (x,), axis, None, several=True)
+
+
+def _row_statistics(x: Any, axis: int) -> tuple:
+    x = Tensor._wrap(x)
+    x = x.to(dtypes.accumulator(x.dtype))
+    top = x.amax(axis, keepdim=True)
+    return top._value, _log_sum(x, top, axis)._value
+
+
+def _log_sum(x: Tensor, top: Tensor, axis: int) -> Tensor:
+    return (x - top).exp().sum(axis, keepdim=True).log()
+
+
+def _statistics_infer(operands: Any, axis: int) -> tuple:
+    shape = tuple(1 if a == axis else size for a, size in enumerate(operands[0].shape))
+    return ((shape, dtypes.accumulator(operands[0].dtype)),) * 2
+
+
+def _log_probabilities(x: Tensor, top: Tensor, log_sum: Tensor) -> Tensor:
+    """log(softmax(x)) from the row's statistics. top and log_sum apart: their sum would lose log_sum's digits."""
+    return x.to(top.dtype) - top - log_sum
+
+
+def _log_sum_in_rule(x: Tensor, top: Tensor, log_sum: Tensor, axis: int) -> Tensor:
+    """log_sum, or where the gradient will be differentiated itself, the same as a function of x (top cancels)."""
+    return _log_sum(x.to(top.dtype), top, axis) if is_grad_enabled() else log_sum
+
+
+def _log_softmax_body(x: Any, top: Any, log_sum: Any, axis: int) -> Any:
+    x = Tensor._wrap(x)
+    return _log_probabilities(x, Tensor._wrap(top), Tensor._wrap(log_sum)).to(x.dtype)._value
+
+
+def _log_softmax_gradient(g: Tensor, y: Any, x: Tensor, top: Tensor, log_sum: Tensor, axis: int) -> tuple:
+    log_sum = _log_sum_in_rule(x, top, log_sum, axis)
+    probabilities = _log_probabilities(x, top, log_sum).exp()
+    g = g.to(top.dtype)
+    return g - probabilities * g.sum(axis, keepdim=True), None, None
+
+
+primitives.composite("row_statistics", _statistics_infer, _row_statistics, autocast="float32")
 primitives.composite("log_softmax", _same_infer, _log_softmax_body, autocast="float32")
 
 
@@ -88,85 +141,44 @@ primitives.composite("log_softmax", _same_infer, _log_softmax_body, autocast="fl
 
 def cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: Any = None, ignore_index: int = -100,
-    reduce: Any = None, reduction: Any = "mean", label_smoothing: float = 0.0,
+    reduce: Any = None, reduction: Any = "mean", label_smoothing: float = 0.0, lse_square_scale: float = 0.0,
 ) -> Tensor:  # fmt: skip
     """The cross-entropy of softmax(input) and target.
 
     input: logits (N, C), (C,) or (N, C, d1, ..). target: class indices (N,), (), (N, d1, ..), or probabilities in
     input's shape and a floating dtype. weight: (C,). ignore_index: targets that count nothing. The mean divides by
     the sum of the kept targets' weights. Exact at any magnitude: the largest logit is taken out first.
+    lse_square_scale: this much of logsumexp(row)^2 is added to each row's loss, which keeps logits small (the z-loss
+    of Chowdhery et al., PaLM, 2022); the row's weight counts for it too.
 
-    ValueError for shapes and reductions that don't fit; IndexError, at the next read of a value, for a class out of
-    range; RuntimeError for label_smoothing outside 0..1.
+    ValueError and RuntimeError for shapes and options that don't fit; IndexError, at the next read of a value, for a
+    class out of range.
 
     >>> import netcl as nc, netcl.nn.functional as F
     >>> F.cross_entropy(nc.tensor([[0.0, 0.0]]), nc.tensor([1])).item()
     0.6931471824645996
     """
-    reduction = check_reduction("cross_entropy", legacy_reduction(size_average, reduce, reduction))
-    for name, tensor in (("input", input), ("target", target)):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"cross_entropy: {name} must be a Tensor, got {type(tensor).__name__}")
+    name = "cross_entropy"
+    reduction = check_reduction(name, legacy_reduction(size_average, reduce, reduction))
+    check_tensors(name, input=input, target=target, **({} if weight is None else {"weight": weight}))
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"cross_entropy: label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")
-    if input.dtype.category != 2:
-        raise RuntimeError(
-            f"cross_entropy: expected floating-point logits, got {input.dtype}; convert them with .float()"
-        )
-    check_devices("cross_entropy", input, target, *(() if weight is None else (weight,)))
-    classes = _class_count(input, target)
-    if weight is not None and tuple(weight.shape) != (classes,):
-        raise RuntimeError(
-            f"cross_entropy: weight must have one entry for each of the {classes} classes, "
-            f"got shape {list(weight.shape)}"
-        )
+    if not lse_square_scale >= 0.0:
+        raise ValueError(f"cross_entropy: lse_square_scale must not be negative, got {lse_square_scale}")
+    classes = check_scores(name, input)
+    extras = (float(label_smoothing), float(lse_square_scale))
     if target.dtype.category == 2:
-        return _probability_cross_entropy(input, target, weight, reduction, float(label_smoothing))
-    if weight is not None and weight.requires_grad:
-        raise RuntimeError("cross_entropy: the class weight has no gradient; detach() it")
+        check_class_weight(name, weight, classes)
+        return _probability_cross_entropy(input, target, weight, (reduction, *extras))
+    check_class_indices(name, input, target)
+    check_class_weight(name, weight, classes)
     if not prod(input.shape):
-        return _empty_cross_entropy(input, target, reduction)
-    device = input._value.device
-    site = Tensor._wrap(record_scalar(flags.new_site(device, f"cross_entropy ({user_line()})"), dtypes.int32, device))
-    operands = (input, target, site) if weight is None else (input, target, site, weight)
+        return without_elements(input, target, reduction)
+    operands = (input, target, *row_statistics(input, class_axis(input._value.shape)), new_site(name, input))
     return apply_composite(
-        "cross_entropy", operands, (reduction, int(ignore_index), float(label_smoothing)), _cross_entropy_gradient
-    )
-
-
-def _class_count(input: Tensor, target: Tensor) -> int:
-    shape, own = tuple(input.shape), tuple(target.shape)
-    if not shape:
-        raise ValueError("cross_entropy: expected logits with at least 1 dimension, got a 0-d tensor")
-    classes = shape[0] if len(shape) == 1 else shape[1]
-    if target.dtype.category == 2:
-        if own != shape:
-            raise ValueError(
-                f"cross_entropy: target probabilities have shape {list(own)}, logits {list(shape)}; they must be equal"
-            )
-        return classes
-    if target.dtype not in (dtypes.int64, dtypes.int32, dtypes.uint8):
-        raise RuntimeError(f"cross_entropy: expected class indices of dtype int64, got {target.dtype}")
-    wanted = () if len(shape) == 1 else (shape[0], *shape[2:])
-    if own != wanted:
-        raise ValueError(
-            f"cross_entropy: logits of shape {list(shape)} need class indices of shape {list(wanted)}, got {list(own)}"
-        )
-    return classes
-
-
-def _empty_cross_entropy(input: Tensor, target: Tensor, reduction: str) -> Tensor:
-    """Nothing to average: 0 / 0 for the mean and 0 for the sum, as in PyTorch."""
-    if input.shape[0 if input.ndim == 1 else 1] == 0 and target.numel():
-        raise IndexError(f"cross_entropy: logits of shape {list(input.shape)} have no classes: no target is in range")
-    total = input.sum().to(dtypes.accumulator(input.dtype))
-    if reduction == "none":
-        return (total * 0.0).expand(tuple(target.shape))
-    return total / 0.0 if reduction == "mean" else total
-
-
-def _class_axis(shape: tuple[int, ...]) -> int:
-    return 0 if len(shape) == 1 else 1
+        name, operands if weight is None else (*operands, weight), (reduction, int(ignore_index), *extras),
+        _cross_entropy_gradient,
+    )  # fmt: skip
 
 
 def _infer(operands: Any, arg: tuple) -> tuple:
@@ -174,111 +186,131 @@ def _infer(operands: Any, arg: tuple) -> tuple:
     return (tuple(target.shape) if arg[0] == "none" else ()), dtypes.accumulator(x.dtype)
 
 
-def _parts(x: Tensor, target: Tensor, weight: Tensor | None, arg: tuple, site: Tensor) -> tuple:
-    """What value and gradient share: log-probabilities, the target's one-hot, row weights, and their divisor."""
-    _, ignore_index, _ = arg
-    shape = x._value.shape
-    axis = _class_axis(shape)
-    wide = dtypes.accumulator(x.dtype)
-    shifted = x.to(wide) - x.to(wide).amax(axis, keepdim=True)
-    log_p = shifted - shifted.exp().sum(axis, keepdim=True).log()
-    indices = target.to(dtypes.int64).unsqueeze(axis)
-    kept = indices != ignore_index
-    valid = ((indices >= 0) & (indices < shape[axis])) | kept.logical_not()
-    indices = apply("check", (indices, valid, site)).to(dtypes.int32)
-    hot = iota(shape, axis, x._value.device, dtypes.int32) == indices
-    row_weight = kept.to(wide)
-    if weight is not None:
-        row_weight = _picked_weight(target, weight, wide).unsqueeze(axis) * row_weight
-    return log_p, hot, row_weight, kept, axis, wide
-
-
-def _along(axis: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size if a == axis else 1 for a, size in enumerate(shape))
-
-
-def _divisor(reduction: str, target: Tensor, weight: Tensor | None, ignore_index: int, wide: Any) -> Tensor | None:
-    """The sum of the kept targets' weights, read from the targets alone: small, and ready before the rows."""
-    if reduction != "mean":
-        return None
-    kept = (target.to(dtypes.int64) != ignore_index).to(wide)
-    if weight is not None:
-        kept = _picked_weight(target, weight, wide) * kept
-    return kept.sum()
-
-
-def _picked_weight(target: Tensor, weight: Tensor, wide: Any) -> Tensor:
-    """weight[target], for targets held in range."""
-    flat = target.reshape(-1).to(dtypes.int64)
-    return apply("gather", (weight.to(wide), flat), 0).reshape(target._value.shape)
-
-
-def _cross_entropy(x: Any, target: Any, site: Any, *rest: Any) -> Any:
-    weight, arg = (Tensor._wrap(rest[0]) if len(rest) == 2 else None), rest[-1]
-    x, target, site = Tensor._wrap(x), Tensor._wrap(target), Tensor._wrap(site)
-    log_p, hot, row_weight, kept, axis, wide = _parts(x, target, weight, arg, site)
-    reduction, ignore_index, smoothing = arg
-    picked = log_p.where(hot, 0.0).sum(axis, keepdim=True)
-    losses = -picked * row_weight
+def _cross_entropy(*operands_and_arg: Any) -> Any:
+    *operands, arg = operands_and_arg
+    x, target, top, log_sum, site, *rest = (Tensor._wrap(v) for v in operands)
+    weight = rest[0] if rest else None
+    reduction, ignore_index, smoothing, z_scale = arg
+    axis = class_axis(x._value.shape)
+    log_p = _log_probabilities(x, top, log_sum)
+    target_class = chosen(x._value.shape, x.dtype, target, weight, ignore_index, site)
+    losses = -log_p.where(target_class.hot, 0.0).sum(axis, keepdim=True) * target_class.weight
     if smoothing:
-        classes = x._value.shape[axis]
-        spread = log_p if weight is None else log_p * weight.to(wide).reshape(_along(axis, x._value.shape))
-        smooth = (-spread.sum(axis, keepdim=True)).where(kept, 0.0)
-        losses = losses * literal(1 - smoothing, losses) + smooth * literal(smoothing / classes, losses)
-    losses = losses.where(kept, 0.0).reshape(target._value.shape)
-    if reduction == "none":
-        return losses._value
-    total = losses.sum()
-    divisor = _divisor(reduction, target, weight, ignore_index, wide)
-    return (total if divisor is None else total / divisor)._value
+        spread = log_p if weight is None else log_p * _per_class(weight, x, log_p.dtype)
+        smooth = -spread.sum(axis, keepdim=True)
+        even = smoothing / x._value.shape[axis]
+        losses = losses * literal(1 - smoothing, losses) + smooth * literal(even, losses)
+    if z_scale:
+        losses = losses + (top + log_sum) * (top + log_sum) * target_class.weight * literal(z_scale, losses)
+    losses = losses.where(target_class.kept, 0.0).reshape(target._value.shape)
+    return reduced_rows(losses, target, weight, reduction, ignore_index)._value
 
 
-def _cross_entropy_gradient(g: Tensor, loss: Any, x: Tensor, target: Tensor, site: Tensor, *rest: Any) -> tuple:
+def _per_class(weight: Tensor, x: Tensor, wide: Any) -> Tensor:
+    shape = x._value.shape
+    return weight.to(wide).reshape(along(class_axis(shape), shape))
+
+
+def _cross_entropy_gradient(
+    g: Tensor, loss: Any, x: Tensor, target: Tensor, top: Tensor, log_sum: Tensor, site: Tensor, *rest: Any
+) -> tuple:
     """d x = (softmax(x) * sum(q) - q) * row scale, q the (smoothed, weighted) target distribution."""
     weight, arg = (rest[0] if len(rest) == 2 else None), rest[-1]
-    reduction, ignore_index, smoothing = arg
-    log_p, hot, row_weight, kept, axis, wide = _parts(x, target, weight, arg, site)
-    if reduction == "none":
-        scale = g.to(wide).reshape(row_weight._value.shape)
-    else:
-        divisor = _divisor(reduction, target, weight, ignore_index, wide)
-        scale = g.to(wide) if divisor is None else g.to(wide) / divisor
-    scale = scale.expand(kept._value.shape).where(kept, 0.0)
-    probabilities = log_p.exp()
+    reduction, ignore_index, smoothing, z_scale = arg
+    log_sum = _log_sum_in_rule(x, top, log_sum, class_axis(x._value.shape))
+    target_class = chosen(x._value.shape, x.dtype, target, weight, ignore_index, site)
+    q, mass = _target_distribution(x, target_class, weight, smoothing)
+    if z_scale:  # logsumexp has the softmax for its gradient
+        mass = mass + (top + log_sum) * target_class.weight * literal(2 * z_scale, mass)
+    change = _log_probabilities(x, top, log_sum).exp() * mass - q
+    scale = row_scale(g, target, weight, reduction, ignore_index, target_class)
+    return (change * scale, *(None for _ in range(len(rest) + 3)))
+
+
+def _target_distribution(x: Tensor, target_class: Chosen, weight: Tensor | None, smoothing: float) -> tuple:
+    """q over the classes and its sum, for rows that are kept."""
+    wide = target_class.weight.dtype
+    q, mass = target_class.hot.to(wide) * target_class.weight, target_class.weight
     if not smoothing:
-        change = (probabilities - hot.to(wide)) * (row_weight * scale)
-    else:
-        classes = x._value.shape[axis]
-        even = literal(smoothing / classes, log_p)
-        if weight is None:
-            q = hot.to(wide) * literal(1 - smoothing, log_p) + even
-            mass = row_weight
-        else:
-            w = weight.to(wide).reshape(_along(axis, x._value.shape))
-            q = hot.to(wide) * row_weight * literal(1 - smoothing, log_p) + w * even
-            mass = row_weight * literal(1 - smoothing, log_p) + w.sum() * even
-        change = (probabilities * mass - q) * scale
-    return (change, None, None) if weight is None else (change, None, None, None)
+        return q, mass
+    classes = x._value.shape[class_axis(x._value.shape)]
+    sharp, even = literal(1 - smoothing, q), literal(smoothing / classes, q)
+    if weight is None:
+        return q * sharp + even, mass
+    per_class = _per_class(weight, x, wide)
+    return q * sharp + per_class * even, mass * sharp + weight.to(wide).sum() * even
 
 
 primitives.composite("cross_entropy", _infer, _cross_entropy, autocast="float32")
 
 
-def _probability_cross_entropy(
-    x: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float
-) -> Tensor:
+# ---- cross-entropy with probabilities ----------------------------------------------------------------------------
+
+
+def _probability_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None, arg: tuple) -> Tensor:
     """-sum over classes of q log softmax(x); the mean divides by the number of rows."""
-    axis = _class_axis(x._value.shape)
-    classes = x._value.shape[axis]
-    wide = dtypes.accumulator(x.dtype)
+    if x._value.shape != target._value.shape:
+        raise ValueError(
+            f"cross_entropy: target probabilities have shape {list(target.shape)}, logits {list(x.shape)}; "
+            "they must be equal"
+        )
+    operands = (x, target, *row_statistics(x, class_axis(x._value.shape)))
+    return apply_composite(
+        "cross_entropy_of_probabilities", operands if weight is None else (*operands, weight), arg,
+        _probability_gradient,
+    )  # fmt: skip
+
+
+def _probability_infer(operands: Any, arg: tuple) -> tuple:
+    shape = operands[0].shape
+    axis = class_axis(shape)
+    return shape[:axis] + shape[axis + 1 :] if arg[0] == "none" else (), dtypes.accumulator(operands[0].dtype)
+
+
+def _smoothed(x: Tensor, target: Tensor, weight: Tensor | None, smoothing: float, wide: Any) -> Tensor:
+    """The target distribution, smoothed and weighted."""
     q = target.to(wide)
     if smoothing:
-        q = q * (1 - smoothing) + smoothing / classes
-    log_p = log_softmax(x.to(wide), axis)
-    if weight is not None:
-        log_p = log_p * weight.to(wide).reshape(_along(axis, x._value.shape))
-    losses = -(q * log_p).sum(axis)
+        even = literal(smoothing / x._value.shape[class_axis(x._value.shape)], q)
+        q = q * literal(1 - smoothing, q) + even
+    return q if weight is None else q * _per_class(weight, x, wide)
+
+
+def _probability_body(*operands_and_arg: Any) -> Any:
+    *operands, (reduction, smoothing, z_scale) = operands_and_arg
+    x, target, top, log_sum, *rest = (Tensor._wrap(v) for v in operands)
+    axis = class_axis(x._value.shape)
+    q = _smoothed(x, target, rest[0] if rest else None, smoothing, top.dtype)
+    losses = -(q * _log_probabilities(x, top, log_sum)).sum(axis)
+    if z_scale:
+        losses = losses + ((top + log_sum) * (top + log_sum)).sum(axis) * literal(z_scale, losses)
+    return reduced(losses, reduction)._value
+
+
+def _probability_gradient(
+    g: Tensor, loss: Any, x: Tensor, target: Tensor, top: Tensor, log_sum: Tensor, *rest: Any
+) -> tuple:
+    """d x = softmax(x) * sum(q) - q; d target = -log softmax(x), weighted."""
+    weight, (reduction, smoothing, z_scale) = (rest[0] if len(rest) == 2 else None), rest[-1]
+    shape, wide = x._value.shape, top.dtype
+    axis = class_axis(shape)
+    log_sum = _log_sum_in_rule(x, top, log_sum, axis)
+    q = _smoothed(x, target, weight, smoothing, wide)
+    log_p = _log_probabilities(x, top, log_sum)
+    mass = q.sum(axis, keepdim=True)
+    if z_scale:
+        mass = mass + (top + log_sum) * literal(2 * z_scale, mass)
+    scale = g.to(wide)
     if reduction == "none":
-        return losses
-    total = losses.sum()
-    return total if reduction == "sum" else total / float(prod(losses.shape))
+        scale = scale.unsqueeze(axis)
+    elif reduction == "mean":
+        scale = scale / literal(float(prod(shape) // max(shape[axis], 1)), scale)
+    d_target = -log_p * literal(1 - smoothing, log_p)
+    if weight is not None:
+        d_target = d_target * _per_class(weight, x, wide)
+    return ((log_p.exp() * mass - q) * scale, d_target * scale, None, None, *(None for _ in rest[1:]))
+
+
+primitives.composite(
+    "cross_entropy_of_probabilities", _probability_infer, _probability_body, autocast="float32"
+)

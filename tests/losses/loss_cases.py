@@ -87,6 +87,10 @@ def log_probabilities(draws: Any, n: int, c: int) -> tuple:
     return divergence(draws, n, c)[0], draws.integers(0, c, n)
 
 
+def distributions(draws: Any, n: int, c: int) -> tuple:
+    return normal(draws, n, c), divergence(draws, n, c)[1]
+
+
 def label_lists(draws: Any, n: int, c: int) -> tuple:
     lists = np.array([draws.permutation(c) for _ in range(n)])
     lists[np.arange(c) >= draws.integers(0, c + 1, (n, 1))] = -1
@@ -137,7 +141,16 @@ PAIRS = [
     Case("triplet_margin_loss", triplet, {"p": 3, "eps": 1e-3}, 3, HALF),
     Case("triplet_margin_with_distance_loss", triplet, {"swap": True, "margin": 2.0}, 3),
 ]
-ALL = [*REGRESSION, *BINARY, *LIKELIHOOD, *PAIRS]
+CLASSES = [
+    Case("nll_loss", log_probabilities),
+    Case("nll_loss", log_probabilities, {"weight": "columns", "ignore_index": 1}),
+    Case("cross_entropy", classes, {"weight": "columns", "ignore_index": 1, "label_smoothing": 0.2}),
+    Case("cross_entropy", distributions, {"weight": "columns", "label_smoothing": 0.2}, 2),
+    Case("multi_margin_loss", classes, {"margin": 0.8}),
+    Case("multi_margin_loss", classes, {"p": 2, "weight": "columns"}),
+    Case("multilabel_margin_loss", label_lists),
+]
+ALL = [*CLASSES, *REGRESSION, *BINARY, *LIKELIHOOD, *PAIRS]
 
 
 def arrays(case: Case, n: int, c: int, seed: int = 0) -> tuple[tuple, dict[str, Any]]:

@@ -11,7 +11,13 @@ import pytest
 import netcl as nc
 import netcl.nn.functional as F
 
-FAMILIES = {"regression": lc.REGRESSION, "binary": lc.BINARY, "likelihood": lc.LIKELIHOOD, "pairs": lc.PAIRS}
+FAMILIES = {
+    "classes": lc.CLASSES,
+    "regression": lc.REGRESSION,
+    "binary": lc.BINARY,
+    "likelihood": lc.LIKELIHOOD,
+    "pairs": lc.PAIRS,
+}
 
 
 def agree(actual: Any, expected: Any, what: str, rtol: float, atol: float = 0.0) -> None:

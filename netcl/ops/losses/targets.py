@@ -1,0 +1,134 @@
+"""Class indices as targets: which shapes fit, which indices are in range, which are ignored, what each one weighs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from netcl.autograd.tape import apply
+from netcl.core import dtypes
+from netcl.ops.creation import iota
+from netcl.tensor import Tensor
+
+
+def class_axis(shape: tuple[int, ...]) -> int:
+    """Where the classes are: in (C,) the first dimension, in (N, C, d1, ..) the second."""
+    return 0 if len(shape) == 1 else 1
+
+
+def check_scores(name: str, input: Tensor) -> int:
+    """The number of classes. ValueError for a 0-d tensor, RuntimeError for one that is not floating."""
+    if input.dtype.category != 2:
+        raise RuntimeError(f"{name}: expected floating-point scores, got {input.dtype}; convert them with .float()")
+    if not input.ndim:
+        raise ValueError(f"{name}: expected scores with at least 1 dimension, got a 0-d tensor")
+    return input._value.shape[class_axis(input._value.shape)]
+
+
+def check_class_indices(name: str, input: Tensor, target: Tensor) -> None:
+    """The target's dtype and shape: (N, C, d1, ..) needs (N, d1, ..). Whether the classes exist is seen on the device.
+
+    ValueError for another number of rows, RuntimeError for what else does not fit, IndexError where there is no class.
+    """
+    if target.dtype not in (dtypes.int64, dtypes.int32, dtypes.uint8):
+        raise RuntimeError(f"{name}: expected class indices of dtype int64, got {target.dtype}; convert with .long()")
+    shape, own = input._value.shape, target._value.shape
+    wanted = () if len(shape) == 1 else (shape[0], *shape[2:])
+    if own != wanted:
+        error = RuntimeError if wanted[:1] == own[:1] else ValueError
+        raise error(
+            f"{name}: scores of shape {list(shape)} need class indices of shape {list(wanted)}, got {list(own)}"
+        )
+    if shape[class_axis(shape)] == 0 and target.numel():
+        raise IndexError(f"{name}: scores of shape {list(shape)} have no classes: no target is in range")
+
+
+def check_class_weight(name: str, weight: Tensor | None, classes: int) -> None:
+    """One weight for each class, without a gradient; RuntimeError for others."""
+    if weight is None:
+        return
+    if tuple(weight.shape) != (classes,):
+        raise RuntimeError(
+            f"{name}: weight must have one entry for each of the {classes} classes, got shape {list(weight.shape)}"
+        )
+    if weight.requires_grad:
+        raise RuntimeError(f"{name}: the class weight has no gradient; detach() it")
+
+
+def without_elements(input: Tensor, target: Tensor, reduction: str) -> Tensor:
+    """The loss of no rows: 0 / 0 for the mean and 0 for the sum, as in PyTorch."""
+    total = input.sum().to(dtypes.accumulator(input.dtype))
+    if reduction == "none":
+        return (total * 0.0).expand(tuple(target.shape))
+    return total / 0.0 if reduction == "mean" else total
+
+
+class Chosen(NamedTuple):
+    """What a row's class index says, with a dimension of size 1 at the class axis."""
+
+    hot: Tensor  # in the scores' shape: whether this is the target's class
+    kept: Tensor  # whether the row counts
+    weight: Tensor  # its weight, 0 where it does not
+
+
+def chosen(
+    shape: tuple[int, ...], dtype: Any, target: Tensor, weight: Tensor | None, ignore_index: int | None,
+    site: Tensor,
+) -> Chosen:  # fmt: skip
+    """The target's class among scores of a shape and dtype; one out of range raises IndexError at the next read."""
+    axis = class_axis(shape)
+    wide = dtypes.accumulator(dtype)
+    indices = target.to(dtypes.int64).unsqueeze(axis)
+    valid = (indices >= 0) & (indices < shape[axis])
+    kept = indices == indices if ignore_index is None else indices != ignore_index
+    valid = valid | kept.logical_not()
+    indices = apply("check", (indices, valid, site)).to(dtypes.int32)
+    hot = iota(shape, axis, target._value.device, dtypes.int32) == indices
+    counts = kept.to(wide)
+    if weight is not None:
+        counts = picked_weight(target, weight, wide).unsqueeze(axis) * counts
+    return Chosen(hot, kept, counts)
+
+
+def picked_weight(target: Tensor, weight: Tensor, wide: Any) -> Tensor:
+    """weight[target], for targets held in range."""
+    flat = target.reshape(-1).to(dtypes.int64)
+    return apply("gather", (weight.to(wide), flat), 0).reshape(target._value.shape)
+
+
+def divisor(target: Tensor, weight: Tensor | None, ignore_index: int, wide: Any) -> Tensor:
+    """The sum of the kept targets' weights, from the targets alone: the way back needs it before the rows."""
+    return row_weights(target, weight, ignore_index, wide).sum()
+
+
+def row_weights(target: Tensor, weight: Tensor | None, ignore_index: int, wide: Any) -> Tensor:
+    """What each row counts: its class's weight, 0 where it is ignored."""
+    kept = (target.to(dtypes.int64) != ignore_index).to(wide)
+    return kept if weight is None else picked_weight(target, weight, wide) * kept
+
+
+def reduced_rows(
+    losses: Tensor, target: Tensor, weight: Tensor | None, reduction: str, ignore_index: int
+) -> Tensor:
+    """Losses of rows, in the target's shape; the mean divides by the sum of the kept weights."""
+    if reduction == "none":
+        return losses
+    total = losses.sum()
+    return total if reduction == "sum" else total / divisor(target, weight, ignore_index, losses.dtype)
+
+
+def row_scale(
+    g: Tensor, target: Tensor, weight: Tensor | None, reduction: str, ignore_index: int, like: Chosen
+) -> Tensor:
+    """What arrives at each row's loss on the way back, 0 where the row is ignored."""
+    wide = like.weight.dtype
+    g = g.to(wide)
+    if reduction == "none":
+        g = g.reshape(like.kept._value.shape)
+    elif reduction == "mean":
+        g = g / divisor(target, weight, ignore_index, wide)
+    return g.expand(like.kept._value.shape).where(like.kept, 0.0)
+
+
+def along(axis: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that a vector over one axis broadcasts from."""
+    return tuple(size if a == axis else 1 for a, size in enumerate(shape))

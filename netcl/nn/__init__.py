@@ -27,8 +27,8 @@ from netcl.nn.loss import (
     KLDivLoss,
     L1Loss,
     LogCoshLoss,
-    MSELoss,
     MarginRankingLoss,
+    MSELoss,
     MultiLabelMarginLoss,
     MultiLabelSoftMarginLoss,
     MultiMarginLoss,
@@ -66,6 +66,7 @@ from netcl.nn.parameter_containers import ParameterDict, ParameterList
 from netcl.nn.patches import Fold, PixelShuffle, PixelUnshuffle, Unflatten, Unfold
 
 __all__ = [
+    "GELU",
     "AlphaDropout",
     "BCELoss",
     "BCEWithLogitsLoss",
@@ -89,7 +90,6 @@ __all__ = [
     "Flatten",
     "FocalLoss",
     "Fold",
-    "GELU",
     "GaussianNLLLoss",
     "GroupNorm",
     "HingeEmbeddingLoss",

@@ -12,6 +12,7 @@ from netcl.nn.batchnorm import (
 )
 from netcl.nn.containers import ModuleDict, ModuleList, Sequential
 from netcl.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
+from netcl.nn.embedding import Embedding, EmbeddingBag
 from netcl.nn.linear import Flatten, Identity, Linear
 from netcl.nn.loss import (
     BCELoss,
@@ -86,6 +87,8 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "Embedding",
+    "EmbeddingBag",
     "FeatureAlphaDropout",
     "Flatten",
     "FocalLoss",

@@ -14,6 +14,7 @@ from netcl.nn.dropping import (
     dropout3d,
     feature_alpha_dropout,
 )
+from netcl.nn.lookup import embedding, embedding_bag, one_hot
 from netcl.nn.normalize import batch_norm, group_norm, instance_norm, layer_norm, local_response_norm, rms_norm
 from netcl.ops import elementwise, reduction
 from netcl.ops.elementwise import check_devices
@@ -159,6 +160,8 @@ __all__ = [
     "dropout1d",
     "dropout2d",
     "dropout3d",
+    "embedding",
+    "embedding_bag",
     "feature_alpha_dropout",
     "focal_loss",
     "fold",
@@ -184,6 +187,7 @@ __all__ = [
     "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
     "nll_loss",
+    "one_hot",
     "pad",
     "pairwise_distance",
     "pixel_shuffle",

@@ -17,7 +17,7 @@ _OPS = {"amax": "max", "amin": "min", "mean": "sum"}
 
 
 def reduced(
-    name: str, op: str, base: Tensor, index: Tensor, source: Tensor, low: int, include_self: bool = True
+    name: str, op: str, base: Tensor, index: Tensor, source: Tensor, low: int | None, include_self: bool = True
 ) -> Tensor:
     """base (outer, size, inner) with source combined into it: set, sum, prod, mean, amax or amin."""
     size = base._value.shape[1]
@@ -54,25 +54,30 @@ def _mean(total: Tensor, size: int, index: Tensor, include_self: bool) -> Tensor
 # ---- gradients ---------------------------------------------------------------------------------------------------
 
 
-def _extremum_gradient(g: Tensor, y: Tensor, index: Tensor, source: Tensor, base: Tensor, site: Any, arg: Any) -> tuple:
+def _extremum_gradient(g: Tensor, y: Tensor, index: Tensor, source: Tensor, base: Tensor, *site_and_arg: Any) -> tuple:
     """Equal extrema share the gradient."""
-    size = arg[1]
+    size = g.shape[1]
     own = (base == y).to(g.dtype)
     hit = (source == columns.pick(y, index)).to(g.dtype)
     share = g / (columns.scatter("sum", size, index, hit) + own)
-    return None, columns.pick(share, index) * hit, share * own, None
+    return None, columns.pick(share, index) * hit, share * own, *_no_gradient(site_and_arg)
 
 
-def _product_gradient(g: Tensor, y: Any, index: Tensor, source: Tensor, base: Tensor, site: Any, arg: Any) -> tuple:
+def _no_gradient(site_and_arg: tuple) -> tuple:
+    """For the site of a check, where there is one."""
+    return (None,) * (len(site_and_arg) - 1)
+
+
+def _product_gradient(g: Tensor, y: Any, index: Tensor, source: Tensor, base: Tensor, *site_and_arg: Any) -> tuple:
     """g times the product of the others, which is not 0 only if no other factor is."""
-    size = arg[1]
+    size = g.shape[1]
     zeros = columns.scatter("sum", size, index, (source == 0).to(g.dtype)) + (base == 0).to(g.dtype)
     factor, own = source.where(source != 0, 1), base.where(base != 0, 1)
     scaled = columns.scatter("prod", size, index, factor, own) * g
     others = columns.pick(zeros, index) - (source == 0).to(g.dtype)
     for_source = (columns.pick(scaled, index) / factor).where(others == 0, 0)
     for_base = (scaled / own).where(zeros == (base == 0).to(g.dtype), 0)
-    return None, for_source, for_base, None
+    return None, for_source, for_base, *_no_gradient(site_and_arg)
 
 
 _RULES = {"max": _extremum_gradient, "min": _extremum_gradient, "prod": _product_gradient}

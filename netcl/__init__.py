@@ -20,8 +20,11 @@ from netcl.core.errors import OutOfMemoryError
 from netcl.graph.value import eager
 from netcl.ops import methods as _methods
 from netcl.ops import return_types
+from netcl.ops.bits import *
+from netcl.ops.comparison import *
 from netcl.ops.conversion import *
 from netcl.ops.creation import *
+from netcl.ops.division import *
 from netcl.ops.elementwise import *
 from netcl.ops.extrema import *
 from netcl.ops.gathering import *
@@ -40,10 +43,12 @@ from netcl.ops.sampling import *
 from netcl.ops.scans import *
 from netcl.ops.scattering import *
 from netcl.ops.shape import *
+from netcl.ops.special import *
 from netcl.ops.splitting import *
 from netcl.ops.statistics import *
 from netcl.ops.triangles import *
 from netcl.ops.truth import *
+from netcl.ops.types import *
 from netcl.ops.sync import synchronize
 from netcl.printing import get_printoptions, printoptions, set_printoptions
 from netcl.random import (
@@ -59,7 +64,7 @@ int = int32
 long = int64
 short = int16
 
-from netcl import data, nn, optim, utils  # noqa: E402  (they use the names above)
+from netcl import data, nn, optim, special, utils  # noqa: E402  (they use the names above)
 from netcl.io import load, save  # noqa: E402
 from netcl.utils import cuda  # noqa: E402
 from netcl.nn.functional import log_softmax, softmax  # noqa: E402
@@ -70,4 +75,5 @@ _absent.attach({
     "torch.nn.init": vars(nn.init), "torch.optim": vars(optim),
     "torch.optim.lr_scheduler": vars(optim.lr_scheduler), "torch.autograd": vars(autograd),
     "torch.utils.data": vars(data), "torch.linalg": vars(linalg),
+    "torch.special": vars(special),
 })  # fmt: skip

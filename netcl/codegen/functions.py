@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import re
 
-def _on_pocl(name: str, scalar: str, vector: str) -> str:
-    """A function that PoCL 3.0 does inexactly for floats, as netcl_<name>: bodies over x, with {n} lanes and for PoCL
-    only. Doubles and other runtimes take the built-in one."""
-    overloaded = "__attribute__((overloadable))"
-    lines = ["#ifdef POCL_DEVICE_ADDRESS_BITS", f"float {overloaded} netcl_{name}(float x) {{ return {scalar}; }}"]
-    for n in (2, 4, 8, 16):
-        lines.append(f"float{n} {overloaded} netcl_{name}(float{n} x) {{ return {vector.replace('{n}', str(n))}; }}")
-    lines.append("#ifdef cl_khr_fp64")
-    for lanes in ("", "2", "4", "8", "16"):
-        lines.append(f"double{lanes} {overloaded} netcl_{name}(double{lanes} x) {{ return {name}(x); }}")
+
+def _on_pocl(name: str, scalar: str, vector: str, doubles: str = "", parameters: tuple[str, ...] = ("x",)) -> str:
+    """A function that PoCL 3.0 does inexactly, as netcl_<name>: bodies for floats, with {n} lanes, and for PoCL only.
+    Other runtimes take the built-in one, and so do doubles, unless there is a body for their vectors."""
+    call = f"{name}({', '.join(parameters)})"
+
+    def function(kind: str, lanes: str, body: str) -> str:
+        declared = ", ".join(f"{kind}{lanes} {parameter}" for parameter in parameters)
+        body = body.replace("{n}", lanes).replace("{kind}", kind)
+        return f"{kind}{lanes} __attribute__((overloadable)) netcl_{name}({declared}) {{ return {body}; }}"
+
+    lines = ["#ifdef POCL_DEVICE_ADDRESS_BITS", function("float", "", scalar)]
+    lines += [function("float", lanes, vector) for lanes in ("2", "4", "8", "16")]
+    lines += ["#ifdef cl_khr_fp64", function("double", "", call)]
+    lines += [function("double", lanes, doubles or call) for lanes in ("2", "4", "8", "16")]
     return "\n".join([*lines, "#endif", "#else", f"#define netcl_{name} {name}", "#endif"])
 
 
+def _halves(name: str, *parameters: str) -> str:
+    """A vector's two halves by themselves, joined."""
+    low, high = (", ".join(f"{parameter}.{part}" for parameter in parameters) for part in ("lo", "hi"))
+    return f"({{kind}}{{n}})(netcl_{name}({low}), netcl_{name}({high}))"
+
+
 def periodic(name: str) -> str:
-    """sin and cos. PoCL's are wrong in every lane of a vector of which one lane is huge, infinite or NaN (sin(1e-4)
-    gives 0.0128): there such vectors are halved."""
-    halves = f"(float{{n}})(netcl_{name}(x.lo), netcl_{name}(x.hi))"
-    return _on_pocl(name, f"{name}(x)", f"all(isless(fabs(x), (float{{n}})(3e4f))) ? {name}(x) : {halves}")
+    """sin, cos and tan. PoCL's are wrong in every lane of a vector of which one lane is huge, infinite or NaN
+    (sin(1e-4) gives 0.0128): there such vectors are halved."""
+    small = "all(isless(fabs(x), (float{n})(3e4f)))"
+    return _on_pocl(name, f"{name}(x)", f"{small} ? {name}(x) : {_halves(name, 'x')}")
 
 
 def saturated_tanh() -> str:
@@ -33,12 +45,135 @@ def saturated_tanh() -> str:
     )
 
 
+def power() -> str:
+    """pow. PoCL's for vectors of doubles gives inf in some lanes beside special ones (1e-40 to the power of 7)."""
+    return _on_pocl("pow", "pow(x, y)", "pow(x, y)", _halves("pow", "x", "y"), ("x", "y"))
+
+
+def log_gamma() -> str:
+    """lgamma. PoCL's overflows early, from 4e36 on."""
+    far = "x * (log(x) - 1.0f)"
+    return _on_pocl(
+        "lgamma",
+        f"x > 1e30f ? {far} : lgamma(x)",
+        f"select(lgamma(x), {far}, isgreater(x, (float{{n}})(1e30f)))",
+    )
+
+
+def _for_floats(text: str) -> str:
+    """The functions of a text for float and, where the device has it, for double: REAL is the type, 1.0R a constant."""
+
+    def version(kind: str) -> str:
+        return re.sub(r"(?<=[0-9.])R\b", "f" if kind == "float" else "", text).replace("REAL", kind).strip("\n")
+
+    return "\n".join([version("float"), "#ifdef cl_khr_fp64", version("double"), "#endif"])
+
+
+def _for_integers(text: str) -> str:
+    """The functions of a text for each integer type: WHOLE is the type, BITS the unsigned one of its size. For uchar
+    they are those of int."""
+    types = (("char", "uchar"), ("short", "ushort"), ("int", "uint"), ("long", "ulong"))
+    lines = [text.replace("WHOLE", whole).replace("BITS", bits).strip("\n") for whole, bits in types]
+    lines += [f"#define {name}_uchar {name}_int" for name in re.findall(r"WHOLE (\w+)_WHOLE\(", text)]
+    return "\n".join(lines)
+
+
 INTEGER_POWER = """
 long netcl_ipow(long a, long b) {
   long r = b < 0 ? (a == 1 ? 1 : a == -1 ? (b & 1 ? -1 : 1) : 0) : 1;
   for (; b > 0; b >>= 1) { if (b & 1) r *= a; a *= a; }
   return r;
 }"""
+
+# Division by zero gives 0, like the remainder, as in NumPy: on a CPU the instruction would end the process, as it would
+# for the lowest number divided by -1, which here wraps around.
+WHOLE_DIVISION = _for_integers("""
+WHOLE netcl_quotient_WHOLE(WHOLE a, WHOLE b) { return b == 0 ? 0 : b == -1 ? (WHOLE)(0 - (BITS)a) : a / b; }
+WHOLE netcl_fmod_WHOLE(WHOLE a, WHOLE b) { return b == 0 || b == -1 ? 0 : a % b; }
+WHOLE netcl_floor_divide_WHOLE(WHOLE a, WHOLE b) {
+  const WHOLE rest = netcl_fmod_WHOLE(a, b);
+  return netcl_quotient_WHOLE(a, b) - (rest != 0 && (rest < 0) != (b < 0));
+}
+WHOLE netcl_remainder_WHOLE(WHOLE a, WHOLE b) {
+  const WHOLE rest = netcl_fmod_WHOLE(a, b);
+  return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}""")
+
+# As Python divides floats: the remainder is exact and has the divisor's sign; the quotient belongs to it.
+DIVISION = _for_floats("""
+REAL netcl_remainder_REAL(REAL a, REAL b) {
+  const REAL rest = fmod(a, b);
+  return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+REAL netcl_floor_divide_REAL(REAL a, REAL b) {
+  if (b == 0) return a / b;
+  const REAL rest = fmod(a, b);
+  const REAL whole = rint((a - rest) / b) - (rest != 0 && (rest < 0) != (b < 0));
+  return whole == 0 ? copysign((REAL)0, a / b) : whole;
+}""")
+
+# A first guess good to 0.2 % (Winitzki: A handy approximation for the error function and its inverse, 2008), then
+# Halley's method, which trebles the digits at each step. Beyond 1/2 the difference is taken from 1, where it is exact.
+INVERSE_ERF = _for_floats("""
+REAL netcl_erfinv_REAL(REAL x) {
+  const REAL a = fabs(x);
+  if (!(a < 1)) return a == 1 ? x * (REAL)INFINITY : (REAL)NAN;
+  const REAL down = log1p(-a * a), half_way = 4.330746750799873R + 0.5R * down;
+  const REAL root = sqrt(half_way * half_way - down / 0.147R);
+  REAL y = sqrt(half_way > 0 ? down / -0.147R / (root + half_way) : root - half_way);
+  for (int step = 0; step < 3; ++step) {
+    const REAL away = a > 0.5R ? (1 - a) - erfc(y) : erf(y) - a;
+    const REAL newton = away * 0.886226925452758R * exp(y * y);
+    y -= newton / (1 + y * newton);
+  }
+  return copysign(y, x);
+}""")
+
+# Upwards by psi(x) = psi(x + 1) - 1 / x to where the asymptotic series is exact; psi(1 - x) = psi(x) + pi / tan(pi x)
+# for negative numbers (Abramowitz and Stegun, 6.3.5, 6.3.7, 6.3.18).
+DIGAMMA = _for_floats("""
+REAL netcl_digamma_REAL(REAL x) {
+  if (x == 0) return copysign((REAL)INFINITY, -x);
+  REAL sum = 0;
+  if (x < 0) {
+    if (x == floor(x)) return (REAL)NAN;
+    sum = -3.141592653589793R / tan(3.141592653589793R * (x - rint(x)));
+    x = 1 - x;
+  }
+  for (; x < (sizeof(REAL) == 4 ? 5 : 10); x += 1) sum -= 1 / x;
+  const REAL z = 1 / (x * x);
+  const REAL rest = z * (1 / 12.0R - z * (1 / 120.0R - z * (1 / 252.0R - z * (1 / 240.0R - z * (1 / 132.0R
+                    - z * (691 / 32760.0R - z * (1 / 12.0R)))))));
+  return sum + (log(x) - 0.5R / x - rest);
+}""")
+
+# Hurwitz's zeta function, the sum of (q + k)^-s for k >= 0: some terms, and the Euler-Maclaurin formula for the rest
+# (Abramowitz and Stegun, 23.2.5). For negative q and whole s the terms on both sides of zero are summed by themselves.
+ZETA = _for_floats("""
+REAL netcl_zeta_above_REAL(REAL s, REAL q) {
+  REAL sum = 0;
+  for (int k = 0; k < 10; ++k) sum += pow(q + k, -s);
+  const REAL a = q + 10, end = pow(a, -s);
+  sum += a * end / (s - 1) + 0.5R * end;
+  REAL factor = end * s / a;
+  const REAL weights[] = {1 / 12.0R, -1 / 720.0R, 1 / 30240.0R, -1 / 1209600.0R, 1 / 47900160.0R,
+                          -691 / 1307674368000.0R, 1 / 74724249600.0R};
+  for (int k = 0; k < 7; ++k) {
+    sum += factor * weights[k];
+    factor *= (s + (2 * k + 1)) * (s + (2 * k + 2)) / (a * a);
+  }
+  return sum;
+}
+REAL netcl_zeta_REAL(REAL s, REAL q) {
+  if (s == 1) return (REAL)INFINITY;
+  if (!(s > 1) || isnan(q)) return (REAL)NAN;
+  if (isinf(q)) return q > 0 ? 0 : (REAL)NAN;
+  if (q > 0) return netcl_zeta_above_REAL(s, q);
+  if (q == floor(q)) return (REAL)INFINITY;
+  if (s != floor(s)) return (REAL)NAN;
+  const REAL below = netcl_zeta_above_REAL(s, ceil(q) - q) - netcl_zeta_above_REAL(s, 1 - q);
+  return netcl_zeta_above_REAL(s, q - floor(q)) + (fmod(s, (REAL)2) == 0 ? below : -below);
+}""")
 
 # Philox-4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011), keyed by the seed:
 # element i of call c is the first word of the block with counter (i, c). Uniform in [0, 1) from the top 24 bits.

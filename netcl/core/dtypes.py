@@ -27,6 +27,14 @@ class DType:
     def is_floating_point(self) -> bool:
         return self.category == 2
 
+    @property
+    def is_signed(self) -> bool:
+        return self.category == 2 or self.numpy.kind == "i"
+
+    @property
+    def is_complex(self) -> bool:
+        return False
+
     def __repr__(self) -> str:
         return f"netcl.{self.name}"
 

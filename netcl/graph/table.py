@@ -108,6 +108,18 @@ def no_bool(name: str) -> Callable:
     return infer
 
 
+def only_floats(name: str) -> Callable:
+    of_operands = same(name)
+
+    def infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
+        shape, dtype = of_operands(operands, arg)
+        if dtype.category != 2:
+            raise RuntimeError(f"{name}: not defined for {dtype.name} tensors; convert them with .float()")
+        return shape, dtype
+
+    return infer
+
+
 def floating(name: str) -> Callable:
     def infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
         dtype = result_dtype(operands)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +16,19 @@ from netcl.graph.value import record_literal, record_scalar
 from netcl.tensor import Tensor
 
 __all__ = """
-    abs add bitwise_and bitwise_not bitwise_or bitwise_xor clamp cos div eq erf exp expm1 floor ge gt le log log1p
-    logical_and logical_not logical_or logical_xor lt maximum minimum mul ne neg pow relu rsqrt sigmoid sign sin sqrt
-    square sub tanh where
+    abs absolute acos acosh add addcdiv addcmul arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan
+    atan2 atanh cos cosh deg2rad eq erf erfc exp exp2 expm1 float_power ge greater greater_equal gt hypot ldexp le lerp
+    less less_equal log log10 log1p log2 logical_and logical_not logical_or logical_xor lt maximum minimum mul multiply
+    ne neg negative not_equal positive pow rad2deg reciprocal relu rsqrt rsub sgn sigmoid sign sin sinh sqrt square sub
+    subtract tan tanh where
 """.split()
-METHODS = [name for name in __all__ if name != "where"]  # Tensor.where has another order of arguments
-IN_PLACE = [name for name in METHODS if name not in ("maximum", "minimum")]
+METHODS = [name for name in __all__ if name not in ("rsub", "where")]  # Tensor.where has another order of arguments
+IN_PLACE = """
+    abs absolute acos acosh add addcdiv addcmul arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan
+    atan2 atanh cos cosh deg2rad eq erf erfc exp exp2 expm1 float_power ge greater greater_equal gt hypot ldexp le lerp
+    less less_equal log log10 log1p log2 logical_and logical_not logical_or logical_xor lt mul multiply ne neg negative
+    not_equal pow rad2deg reciprocal relu rsqrt sgn sigmoid sign sin sinh sqrt square sub subtract tan tanh
+""".split()
 
 Number = int | float | bool
 
@@ -90,7 +98,7 @@ def check_devices(name: str, *tensors: Tensor) -> None:
             )
 
 
-def _check_binary(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+def check_binary(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     if isinstance(a, Tensor):
         if isinstance(b, Tensor):
             if a._value.device is not b._value.device:
@@ -102,7 +110,7 @@ def _check_binary(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     return as_tensor_like(a, b), b
 
 
-def _result_like(result: Tensor, a: Any, b: Any) -> Tensor:
+def result_like(result: Tensor, a: Any, b: Any) -> Tensor:
     """A float16 tensor with a Python number stays float16, although the number travels as float32."""
     for tensor, number in ((a, b), (b, a)):
         narrow = isinstance(tensor, Tensor) and tensor.dtype in (dtypes.float16, dtypes.bfloat16)
@@ -111,19 +119,19 @@ def _result_like(result: Tensor, a: Any, b: Any) -> Tensor:
     return result
 
 
-def _binary(name: str, doc: str) -> Callable[[Any, Any], Tensor]:
+def binary(name: str, doc: str) -> Callable[[Any, Any], Tensor]:
     def function(input: Any, other: Any) -> Tensor:
-        a, b = _check_binary(name, input, other)
+        a, b = check_binary(name, input, other)
         result = apply(name, (a, b))
-        return result if a is input and b is other else _result_like(result, input, other)
+        return result if a is input and b is other else result_like(result, input, other)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
     return function
 
 
-def _comparison(name: str, doc: str) -> Callable[[Any, Any], Tensor]:
-    compare = _binary(name, doc)
+def comparison(name: str, doc: str) -> Callable[[Any, Any], Tensor]:
+    compare = binary(name, doc)
 
     def function(input: Any, other: Any) -> Tensor:
         if type(other) is int and isinstance(input, Tensor) and not -128 <= other < 128 and input.dtype.category < 2:
@@ -139,7 +147,7 @@ def _comparison(name: str, doc: str) -> Callable[[Any, Any], Tensor]:
     return function
 
 
-def _unary(name: str, doc: str) -> Callable[[Tensor], Tensor]:
+def unary(name: str, doc: str) -> Callable[[Tensor], Tensor]:
     def function(input: Tensor) -> Tensor:
         return apply(name, (input,))
 
@@ -148,43 +156,54 @@ def _unary(name: str, doc: str) -> Callable[[Tensor], Tensor]:
     return function
 
 
-mul = _binary("mul", "input * other, elementwise, broadcast.")
-div = _binary("div", "input / other, elementwise, broadcast; integers give float32.")
-maximum = _binary("maximum", "The larger of each pair; NaN wins.")
-minimum = _binary("minimum", "The smaller of each pair; NaN wins.")
-eq = _comparison("eq", "input == other as a bool tensor.")
-ne = _comparison("ne", "input != other as a bool tensor.")
-lt = _comparison("lt", "input < other as a bool tensor.")
-le = _comparison("le", "input <= other as a bool tensor.")
-gt = _comparison("gt", "input > other as a bool tensor.")
-ge = _comparison("ge", "input >= other as a bool tensor.")
-logical_and = _binary("logical_and", "Both are not zero.")
-logical_or = _binary("logical_or", "One is not zero.")
-logical_xor = _binary("logical_xor", "Exactly one is not zero.")
-_bitwise_and = _binary("bitwise_and", "")
-_bitwise_or = _binary("bitwise_or", "")
-_bitwise_xor = _binary("bitwise_xor", "")
-_add = _binary("add", "")
-_sub = _binary("sub", "")
-_pow = _binary("pow", "")
+mul = binary("mul", "input * other, elementwise, broadcast.")
+maximum = binary("maximum", "The larger of each pair; NaN wins.")
+minimum = binary("minimum", "The smaller of each pair; NaN wins.")
+eq = comparison("eq", "input == other as a bool tensor.")
+ne = comparison("ne", "input != other as a bool tensor.")
+lt = comparison("lt", "input < other as a bool tensor.")
+le = comparison("le", "input <= other as a bool tensor.")
+gt = comparison("gt", "input > other as a bool tensor.")
+ge = comparison("ge", "input >= other as a bool tensor.")
+logical_and = binary("logical_and", "Both are not zero.")
+logical_or = binary("logical_or", "One is not zero.")
+logical_xor = binary("logical_xor", "Exactly one is not zero.")
+atan2 = binary("atan2", "The angle in radians of the point (other, input), from -pi to pi.")
+hypot = binary("hypot", "sqrt(input ** 2 + other ** 2), without overflow on the way. RuntimeError for integers.")
+_add = binary("add", "")
+_sub = binary("sub", "")
+_pow = binary("pow", "")
 
-neg = _unary("neg", "-input.")
-abs = _unary("abs", "The absolute value.")
-sign = _unary("sign", "-1, 0 or 1.")
-exp = _unary("exp", "e to the input.")
-expm1 = _unary("expm1", "exp(input) - 1, exact near 0.")
-log = _unary("log", "The natural logarithm.")
-log1p = _unary("log1p", "log(1 + input), exact near 0.")
-sqrt = _unary("sqrt", "The square root.")
-rsqrt = _unary("rsqrt", "1 / sqrt(input).")
-sin = _unary("sin", "The sine, of radians.")
-cos = _unary("cos", "The cosine, of radians.")
-tanh = _unary("tanh", "The hyperbolic tangent.")
-sigmoid = _unary("sigmoid", "1 / (1 + exp(-input)).")
-erf = _unary("erf", "The error function.")
-floor = _unary("floor", "The largest integer not above the input.")
-relu = _unary("relu", "max(input, 0); NaN stays NaN.")
-logical_not = _unary("logical_not", "The input is zero.")
+neg = unary("neg", "-input.")
+abs = unary("abs", "The absolute value.")
+sign = unary("sign", "-1, 0 or 1.")
+exp = unary("exp", "e to the input.")
+expm1 = unary("expm1", "exp(input) - 1, exact near 0.")
+log = unary("log", "The natural logarithm.")
+log1p = unary("log1p", "log(1 + input), exact near 0.")
+sqrt = unary("sqrt", "The square root.")
+rsqrt = unary("rsqrt", "1 / sqrt(input).")
+reciprocal = unary("reciprocal", "1 / input.")
+exp2 = unary("exp2", "2 to the input.")
+log2 = unary("log2", "The logarithm to the base 2.")
+log10 = unary("log10", "The logarithm to the base 10.")
+tan = unary("tan", "The tangent, of radians.")
+asin = unary("asin", "The angle in radians with this sine; NaN outside [-1, 1].")
+acos = unary("acos", "The angle in radians with this cosine; NaN outside [-1, 1].")
+atan = unary("atan", "The angle in radians with this tangent.")
+sinh = unary("sinh", "The hyperbolic sine.")
+cosh = unary("cosh", "The hyperbolic cosine.")
+asinh = unary("asinh", "The inverse hyperbolic sine.")
+acosh = unary("acosh", "The inverse hyperbolic cosine; NaN below 1.")
+atanh = unary("atanh", "The inverse hyperbolic tangent; NaN outside [-1, 1].")
+sin = unary("sin", "The sine, of radians.")
+cos = unary("cos", "The cosine, of radians.")
+tanh = unary("tanh", "The hyperbolic tangent.")
+sigmoid = unary("sigmoid", "1 / (1 + exp(-input)).")
+erf = unary("erf", "The error function.")
+erfc = unary("erfc", "1 - erf(input), exact where that is small.")
+relu = unary("relu", "max(input, 0); NaN stays NaN.")
+logical_not = unary("logical_not", "The input is zero.")
 
 
 def add(input: Any, other: Any, alpha: Number = 1) -> Tensor:
@@ -200,6 +219,11 @@ def sub(input: Any, other: Any, alpha: Number = 1) -> Tensor:
     return _sub(input, other if alpha == 1 else other * alpha)
 
 
+def rsub(input: Any, other: Any, alpha: Number = 1) -> Tensor:
+    """other - alpha * input."""
+    return sub(other, input, alpha)
+
+
 def pow(input: Any, exponent: Any) -> Tensor:
     """input to the power of exponent. Exponents 1, 2, 3, 0.5 and -1 become cheaper operations.
 
@@ -210,9 +234,9 @@ def pow(input: Any, exponent: Any) -> Tensor:
             raise RuntimeError(
                 "pow: integers to negative integer powers are not allowed; convert the input with .float()"
             )
+        if exponent == 2 and input.dtype.category == (2 if isinstance(exponent, float) else input.dtype.category or 1):
+            return apply("mul", (input, input))
         if input.dtype.category == 2:
-            if exponent == 2:
-                return apply("mul", (input, input))
             if exponent == 1:
                 return apply("copy", (input,))
             if exponent == 3:
@@ -248,47 +272,65 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         a, b = as_tensor_like(input, like), as_tensor_like(other, like)
     check_devices("where", condition, a, b)
     result = apply("where", (condition, a, b))
-    return result if a is input and b is other else _result_like(result, input, other)
+    return result if a is input and b is other else result_like(result, input, other)
 
 
-def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    """input held between min and max. At the borders the gradient passes, as in PyTorch."""
-    if min is None and max is None:
-        raise RuntimeError("clamp: at least one of min and max must be given")
-    result = input
-    for bound, beyond in ((min, lt), (max, gt)):
-        if bound is not None:
-            limit = as_tensor_like(bound, input)
-            result = where(beyond(result, limit), limit, result)
-    return result if isinstance(min, Tensor) or isinstance(max, Tensor) else _result_like(result, input, 0)
+def positive(input: Tensor) -> Tensor:
+    """The input itself (`+input`). RuntimeError for bool tensors."""
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError("positive: not defined for bool tensors")
+    return input
 
 
-def bitwise_and(input: Any, other: Any) -> Tensor:
-    """The bits that both have (`&`); for bools, both are true."""
-    return _bitwise_and(*_bits("bitwise_and", input, other))
+def float_power(input: Any, exponent: Any) -> Tensor:
+    """input to the power of exponent, in float64 whatever the dtypes are."""
+    input, exponent = (
+        cast(operand, dtypes.float64) if isinstance(operand, Tensor) else operand for operand in (input, exponent)
+    )
+    return pow(input, exponent)
 
 
-def bitwise_or(input: Any, other: Any) -> Tensor:
-    """The bits that one has (`|`); for bools, one is true."""
-    return _bitwise_or(*_bits("bitwise_or", input, other))
+def ldexp(input: Tensor, other: Tensor) -> Tensor:
+    """input * 2 ** other."""
+    return mul(input, exp2(other))
 
 
-def bitwise_xor(input: Any, other: Any) -> Tensor:
-    """The bits that exactly one has (`^`)."""
-    return _bitwise_xor(*_bits("bitwise_xor", input, other))
+def deg2rad(input: Tensor) -> Tensor:
+    """Degrees as radians."""
+    return input * (math.pi / 180)
 
 
-def bitwise_not(input: Tensor) -> Tensor:
-    """The bits reversed (`~`); for bools, not."""
-    _bits("bitwise_not", input)
-    return apply("logical_not" if input.dtype is dtypes.bool_ else "bitwise_not", (input,))
+def rad2deg(input: Tensor) -> Tensor:
+    """Radians as degrees."""
+    return input * (180 / math.pi)
 
 
-def _bits(name: str, *operands: Any) -> tuple:
-    for operand in operands:
-        if isinstance(operand, float) or (isinstance(operand, Tensor) and operand.dtype.category == 2):
-            raise NotImplementedError(f"{name}: expected integers or bools, got {getattr(operand, 'dtype', 'a float')}")
-    return operands
+def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """input + weight * (end - input), for a number or a tensor as weight; exact at both ends.
+
+    RuntimeError for different dtypes.
+    """
+    for name, operand in (("end", end), ("weight", weight)):
+        if isinstance(operand, Tensor) and operand.dtype is not input.dtype:
+            raise RuntimeError(f"lerp: expected {input.dtype} for {name}, as the input has, but got {operand.dtype}")
+    width = end - input
+    if not isinstance(weight, Tensor):
+        return input + width * weight if -0.5 < weight < 0.5 else end - width * (1 - weight)
+    return where(abs(weight) < 0.5, input + width * weight, end - width * (1 - weight))
+
+
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
+    """input + value * tensor1 * tensor2."""
+    product = mul(tensor1, tensor2)
+    return add(input, product if value == 1 else product * value)
+
+
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
+    """input + value * tensor1 / tensor2. RuntimeError for integers, as in PyTorch."""
+    if tensor1.dtype.category < 2 and tensor2.dtype.category < 2:
+        raise RuntimeError("addcdiv: integers are not divided here; convert them with .float(), or use addcmul")
+    quotient = apply("div", (tensor1, tensor2))
+    return add(input, quotient if value == 1 else quotient * value)
 
 
 def cast(input: Tensor, dtype: DType) -> Tensor:
@@ -300,3 +342,11 @@ def cast(input: Tensor, dtype: DType) -> Tensor:
     if dtype is dtypes.float64 and input._value.device is not None:
         input._value.device.require(dtype)
     return apply("cast", (input,), dtype.name)
+
+
+absolute = abs
+arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
+arctan2 = atan2
+greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
+multiply, negative, subtract = mul, neg, sub
+sgn = sign  # they differ for complex numbers only

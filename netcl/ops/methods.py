@@ -8,8 +8,11 @@ import numpy as np
 
 from netcl.core.absent import method_getattr
 from netcl.ops import (
+    bits,
+    comparison,
     conversion,
     creation,
+    division,
     elementwise,
     extrema,
     gathering,
@@ -28,10 +31,12 @@ from netcl.ops import (
     scans,
     scattering,
     shape,
+    special,
     splitting,
     statistics,
     triangles,
     truth,
+    types,
 )
 from netcl.tensor import Tensor
 
@@ -55,24 +60,30 @@ def _unless_foreign(function: Any) -> Any:
 
 
 _METHODS: dict[str, Any] = {
-    "where": _where, **conversion.METHODS_BY_NAME,
+    "where": _where, "polygamma": special.polygamma_method, **conversion.METHODS_BY_NAME,
     "__add__": elementwise.add, "__radd__": elementwise.add, "__sub__": elementwise.sub,
     "__rsub__": _reflected(elementwise.sub), "__mul__": elementwise.mul, "__rmul__": elementwise.mul,
-    "__truediv__": elementwise.div, "__rtruediv__": _reflected(elementwise.div),
+    "__truediv__": division.true_divide, "__rtruediv__": _reflected(division.true_divide),
+    "__floordiv__": division.floor_divide, "__rfloordiv__": _reflected(division.floor_divide),
+    "__mod__": division.remainder, "__rmod__": _reflected(division.remainder),
+    "__divmod__": division.divide_both_ways, "__rdivmod__": _reflected(division.divide_both_ways),
+    "__pos__": elementwise.positive,
     "__pow__": elementwise.pow, "__rpow__": _reflected(elementwise.pow), "__neg__": elementwise.neg,
     "__abs__": elementwise.abs, "__matmul__": linalg.matmul, "__eq__": _unless_foreign(elementwise.eq),
     "__ne__": _unless_foreign(elementwise.ne),
     "__lt__": elementwise.lt, "__le__": elementwise.le, "__gt__": elementwise.gt, "__ge__": elementwise.ge,
-    "__and__": elementwise.bitwise_and, "__or__": elementwise.bitwise_or, "__xor__": elementwise.bitwise_xor,
-    "__rand__": _reflected(elementwise.bitwise_and), "__ror__": _reflected(elementwise.bitwise_or),
-    "__rxor__": _reflected(elementwise.bitwise_xor), "__invert__": elementwise.bitwise_not,
+    "__and__": bits.bitwise_and, "__or__": bits.bitwise_or, "__xor__": bits.bitwise_xor,
+    "__rand__": _reflected(bits.bitwise_and), "__ror__": _reflected(bits.bitwise_or),
+    "__rxor__": _reflected(bits.bitwise_xor), "__invert__": bits.bitwise_not,
+    "__lshift__": bits.bitwise_left_shift, "__rlshift__": _reflected(bits.bitwise_left_shift),
+    "__rshift__": bits.bitwise_right_shift, "__rrshift__": _reflected(bits.bitwise_right_shift),
     "__getitem__": indexing.getitem, "__setitem__": inplace.setitem,
     "T": property(lambda x: x.permute(tuple(range(x.ndim))[::-1])), "mT": property(shape.matrix_transpose),
     "H": property(rearrange.hermitian), "mH": property(shape.matrix_transpose),
 }  # fmt: skip
 
 _MODULES = (
-    elementwise, reduction, scans, linalg, shape, indexing, inplace, creation, conversion, interchange, sampling,
+    elementwise, division, comparison, bits, special, types, reduction, scans, linalg, shape, indexing, inplace, creation, conversion, interchange, sampling,
     gathering, scattering, masks, joining, splitting, extrema, truth, statistics, norms, rearrange, repeats,
     triangles, patches,
 )  # fmt: skip

@@ -83,9 +83,9 @@ _METHODS: dict[str, Any] = {
 }  # fmt: skip
 
 _MODULES = (
-    elementwise, division, comparison, bits, special, types, reduction, scans, linalg, shape, indexing, inplace, creation, conversion, interchange, sampling,
-    gathering, scattering, masks, joining, splitting, extrema, truth, statistics, norms, rearrange, repeats,
-    triangles, patches,
+    elementwise, division, comparison, bits, special, types, reduction, scans, linalg, shape, indexing, inplace,
+    creation, conversion, interchange, sampling, gathering, scattering, masks, joining, splitting, extrema, truth,
+    statistics, norms, rearrange, repeats, triangles, patches,
 )  # fmt: skip
 
 

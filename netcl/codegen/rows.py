@@ -15,7 +15,7 @@ from netcl.codegen.targets import Target
 from netcl.codegen.totals import Partial, partials_in, partials_out, scratch_words
 from netcl.codegen.views import Coordinates
 
-BLOCK = 256  # turns of a loop after which a running sum is put aside, so that long float32 sums stay accurate
+BLOCK = 64  # turns of a loop after which a running sum is put aside, so that long float32 sums stay accurate
 
 
 @dataclass
@@ -64,6 +64,7 @@ class Rows:
         merged = self._merge(axes)
         vector_axes, rest = axes[len(axes) - merged :], axes[: len(axes) - merged]
         others = self.outer if self.vector_inner else self.inner
+        self.vector_axes = vector_axes
         self.vector_size = prod(shape[a] for a in vector_axes)
         self.row_axes, self.loop_axes = (others, rest) if self.vector_inner else (rest, others)
         self.rows = prod(shape[a] for a in self.row_axes)

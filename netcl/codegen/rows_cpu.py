@@ -6,12 +6,17 @@ the end), else along the last outer one (each lane is a row of its own, and noth
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from netcl.codegen import expressions as cl
 from netcl.codegen.ir import Node, indent
-from netcl.codegen.reductions import accumulator_dtype, identity
-from netcl.codegen.rows import Reduction, Rows
+from netcl.codegen.reductions import accumulator_dtype, combine, identity
+from netcl.codegen.rows import BLOCK, Reduction, Rows
 from netcl.codegen.views import Coordinates
 
+SIDE_BY_SIDE = 4  # accumulators of a long loop that only reduces
+COLUMNS = 4  # vectors of columns that are reduced side by side
+TILE = 64  # rows of a tile where a map transposes
 LONG_LOOP = 4096  # iterations after which a running sum is put aside, so that long float32 sums stay accurate
 
 
@@ -45,8 +50,14 @@ class CpuRows(Rows):
         if lanes > 1:
             lines += [self._declare(r, n, lanes) for r, n in zip(reductions, vectors, strict=True)]
             emitter.lanes = lanes
+            rest = size
+            if reductions and not stores and size >= 4 * SIDE_BY_SIDE * lanes:
+                lines += self._side_by_side(
+                    reductions, vectors, lanes, end, lambda names: self._body(reductions, names, lanes, [])
+                )
+                rest = SIDE_BY_SIDE * lanes
             body = self._body(reductions, vectors, lanes, stores)
-            lines += self._long_loop(reductions, vectors, lanes, end, size, body)
+            lines += self._long_loop(reductions, vectors, lanes, end, rest, body)
             if size % lanes:
                 new = f"(int{lanes})({', '.join('1' if n >= lanes - size % lanes else '0' for n in range(lanes))})"
                 body = self._body(reductions, vectors, lanes, stores, counted=new)
@@ -59,6 +70,31 @@ class CpuRows(Rows):
             lines += [f"for (; v < {end}; ++v) {{", *indent(body), "}"]
         emitter.lanes = outer_lanes
         return ["{", *indent(lines), "}"]
+
+    def _side_by_side(
+        self, reductions: list[Reduction], vectors: list[str], lanes: int, end: str,
+        make_body: Callable[[list[str]], list[str]],
+    ) -> list[str]:  # fmt: skip
+        """Most of a loop that only reduces, by several accumulators: one would wait for each addition before the next.
+        `make_body` gives a turn's statements for accumulators of the given names."""
+        kind, step = self.index_type, SIDE_BY_SIDE * lanes
+        parts = [self.emitter.fresh("a") for _ in reductions]
+        body = make_body([f"{part}[u]" for part in parts])
+        each = f"for (int u = 0; u < {SIDE_BY_SIDE}; ++u) {{"
+        starts, joins, lines = [], [], []
+        for reduction, part, vector in zip(reductions, parts, vectors, strict=True):
+            dtype, op = accumulator_dtype(reduction.node.op, reduction.node.dtype), reduction.node.op
+            starts.append(f"{part}[u] = {cl.splat(identity(op, dtype), dtype, lanes)};")
+            joins.append(f"{vector} = {combine(op, vector, f'{part}[u]', dtype, lanes)};")
+            lines.append(f"{cl.compute_type(dtype, lanes)} {part}[{SIDE_BY_SIDE}];")
+        turn = [f"const {kind} w = v;", each, *indent([f"const {kind} v = w + u * {lanes};", *body]), "}"]
+        block = [
+            f"const {kind} stop = min(({kind}){end}, v + {LONG_LOOP * step});",
+            f"{each} {' '.join(starts)} }}",
+            f"for (; v + {step} <= stop; v += {step}) {{", *indent(turn), "}",
+            f"{each} {' '.join(joins)} }}",
+        ]  # fmt: skip
+        return [*lines, f"while (v + {step} <= {end}) {{", *indent(block), "}"]
 
     def _long_loop(
         self, reductions: list[Reduction], vectors: list[str], lanes: int, end: str, size: int | None, body: list[str]
@@ -92,13 +128,38 @@ class CpuRows(Rows):
             lines += self._span("v", "size", max(self.lanes, 16))
             begin, end, known = "v_begin", "v_end", None
         else:
-            lines += self._span("o", "rows", 1)
+            lines += self._span("o", "rows", 16 if self._transposes() else 1)
             begin, end, known = "0", "size", self.vector_size
         vectors = self._row_vectors(totals, begin, end, known)
+        if not self.split_vector and self._transposes():
+            return lines + self._tiles(vectors)
         if self.split_vector and self.rows == 1:
             return lines + vectors
         start, stop = ("0", "rows") if self.split_vector else ("o_begin", "o_end")
         return lines + self._row_loop(start, stop, vectors)
+
+    def _transposes(self) -> bool:
+        """Whether a map reads memory whose neighbours lie along the rows' last axis, not along the vectors."""
+        if self.kernel.inner or self.totals or self.lanes == 1 or not self.row_axes:
+            return False
+        along, across = f"d{self.vector_axes[-1]}", f"d{self.row_axes[-1]}"
+        return any(
+            at.coefficient(across) == 1 and at.coefficient(along) not in (0, 1) for _, at in self._loads()
+        )
+
+    def _tiles(self, vectors: list[str]) -> list[str]:
+        """Tiles of TILE rows by a vector, so that a cache line that a vector reads one element of is there for the
+        following rows. `vectors` are the loops over v around one row's body; the loop over rows goes inside them."""
+        kind = self.index_type
+        lines = []
+        for line in vectors:
+            lines.append(line)
+            if line.startswith("for (; v"):
+                lines.append(f"for ({kind} o = tile; o < tile_end; ++o) {{")
+            elif line == "}":
+                lines.append("}")
+        head = f"for ({kind} tile = o_begin; tile < o_end; tile += {TILE}) {{"
+        return [head, *indent([f"const {kind} tile_end = min(o_end, tile + {TILE});", *lines]), "}"]
 
     def _row_loop(self, first: str, last: str, body: list[str]) -> list[str]:
         """This work-item's rows, the totals summed in blocks."""
@@ -119,15 +180,71 @@ class CpuRows(Rows):
             f"const {kind} {name}_begin = min({size}, group * share), {name}_end = min({size}, {name}_begin + share);",
         ]
 
+    def _sums_columns(self) -> bool:
+        """Whether all that the kernel does is to reduce long columns, each lane one of them."""
+        plain = self.row_reductions and not (self.totals or self.full_outputs) and self._sweeps() == 1
+        return bool(plain) and self.lanes > 1 and self.turns >= 8
+
+    def _columns(self, end: str) -> list[str]:
+        """COLUMNS vectors side by side down the rows. A single one would touch one cache line of each row, and wait for
+        each addition before the next: several take whole pages' neighbours, and their additions overlap."""
+        emitter, lanes, kind = self.emitter, self.lanes, self.index_type
+        reductions = self.row_reductions
+        block, blocks, whole = ([emitter.fresh("a") for _ in reductions] for _ in range(3))
+        depths, known, emitter.lanes = dict(emitter.depth_of), dict(emitter.known), lanes
+        scope = emitter.push()
+        emitter.depth_of = dict.fromkeys(depths, 2)  # everything inside the loop over u: nothing outlives a turn
+        body = self._body(reductions, [f"{name}[u]" for name in block], lanes, [])
+        emitter.depth_of = depths
+        for reduction, name in zip(reductions, whole, strict=True):
+            self._know(reduction, self._finished(reduction, f"{name}[u]", lanes), True, 1)
+        self._row_tail(scope, [], lanes)
+        tail = emitter.pop().lines
+        emitter.known, emitter.lanes = known, 1
+        each, here = f"for (int u = 0; u < {COLUMNS}; ++u) {{", f"const {kind} v = w + u * {lanes};"
+        declared = []
+        clear, join = {}, {}  # statements for each level: what is summed of rows, of blocks of rows, of blocks of those
+        for level, names in enumerate((block, blocks, whole)):
+            clears, joins = [], []
+            for reduction, name, inner in zip(reductions, names, block if level == 1 else blocks, strict=True):
+                op, dtype = reduction.node.op, accumulator_dtype(reduction.node.op, reduction.node.dtype)
+                declared.append(f"{cl.compute_type(dtype, lanes)} {name}[{COLUMNS}];")
+                clears.append(f"{name}[u] = {cl.splat(identity(op, dtype), dtype, lanes)};")
+                joins.append(f"{name}[u] = {combine(op, f'{name}[u]', f'{inner}[u]', dtype, lanes)};")
+            clear[level], join[level] = " ".join(clears), " ".join(joins)
+        last = f"stop == {self.turns} || (block / {BLOCK}) % {BLOCK} == {BLOCK - 1}"
+        turns = [
+            f"{each} {clear[0]} }}",
+            f"const {kind} stop = min(({kind}){self.turns}, block + {BLOCK});",
+            f"for ({kind} i = block; i < stop; ++i) {each}", *indent([here, *body]), "}",
+            f"{each} {join[1]} }}",
+            f"if ({last}) {each} {join[2]} {clear[1]} }}",
+        ]  # fmt: skip
+        lines = [
+            f"const {kind} w = v;", *declared, f"{each} {clear[1]} {clear[2]} }}",
+            f"for ({kind} block = 0; block < {self.turns}; block += {BLOCK}) {{", *indent(turns), "}",
+            each, *indent([here, *tail]), "}",
+        ]  # fmt: skip
+        step = lanes * COLUMNS
+        return [f"for (; v + {step} <= {end}; v += {step}) {{", *indent(lines), "}"]
+
     def _row_vectors(self, totals: list[str], begin: str, end: str, size: int | None) -> list[str]:
         """All rows whose vectorised coordinate lies in [begin, end): row values have lanes here."""
         emitter, lanes, lines = self.emitter, self.lanes, [f"{self.index_type} v = {begin};"]
+        if self._sums_columns():
+            lines += self._columns(end)
         vectors = [emitter.fresh("a") for _ in totals] if lanes > 1 else totals
         if lanes > 1 and (size is None or size >= lanes):
             lines += [self._declare(r, n, lanes) for r, n in zip(self.totals, vectors, strict=True)]
             emitter.lanes = lanes
+            only_totals = self.totals and not (self.row_outputs or self.kernel.inner)
+            if only_totals and (size is None or size >= 4 * SIDE_BY_SIDE * lanes):
+                lines += self._side_by_side(self.totals, vectors, lanes, end, lambda names: self._row(lanes, names))
+                rest: int | None = SIDE_BY_SIDE * lanes
+            else:
+                rest = size
             body = self._row(lanes, vectors)
-            lines += self._long_loop(self.totals, vectors, lanes, end, size, body)
+            lines += self._long_loop(self.totals, vectors, lanes, end, rest, body)
             for r, vector, name in zip(self.totals, vectors, totals, strict=True):
                 lines += self._fold(r, vector, name, lanes)
         if lanes == 1 or size is None or size % lanes:

@@ -1,0 +1,31 @@
+"""Rows, columns and transposed maps of many sizes: whole vectors, several side by side, and what is left over."""
+
+import numpy as np
+import pytest
+
+import netcl as nc
+
+SHAPES = [(1024, 64), (37, 200), (300, 1000), (3, 9001), (9001, 3), (1, 7), (270, 70), (530, 16)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_sums_and_extrema_over_each_axis_equal_numpy(shape, place):
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    wide, t = x.astype(np.float64), nc.tensor(x)
+    found = [
+        t.sum(), (t * 2 + 1).mean(), t.amax(), t.sum(0), t.sum(1), (t * t[0] + 1).amax(0), t.amin(1),
+        (t * 2).mean(0).exp(), t.t().contiguous(), t.t() * 2 + 1, t.t().sum(1),
+    ]  # fmt: skip
+    expected = [
+        wide.sum(), (wide * 2 + 1).mean(), wide.max(), wide.sum(0), wide.sum(1), (wide * wide[0] + 1).max(0),
+        wide.min(1), np.exp((wide * 2).mean(0)), wide.T, wide.T * 2 + 1, wide.sum(0),
+    ]  # fmt: skip
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a.numpy(), b, rtol=2e-5, atol=2e-3)
+
+
+def test_a_column_sum_of_float32_keeps_its_digits(device):
+    x = np.random.default_rng(0).random((70_000, 65), dtype=np.float32)
+    for axis in (0, 1, None):
+        expected = x.sum(axis, dtype=np.float64)
+        np.testing.assert_allclose(nc.tensor(x).sum(axis).numpy(), expected, rtol=4e-7)

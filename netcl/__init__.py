@@ -23,7 +23,10 @@ from netcl.ops import return_types
 from netcl.ops.bits import *
 from netcl.ops.comparison import *
 from netcl.ops.conversion import *
+from netcl.ops.counting import *
 from netcl.ops.creation import *
+from netcl.ops.differences import *
+from netcl.ops.distinct import *
 from netcl.ops.division import *
 from netcl.ops.elementwise import *
 from netcl.ops.extrema import *
@@ -36,13 +39,16 @@ from netcl.ops.masks import *
 from netcl.ops.norms import *
 from netcl.ops.patches import *
 from netcl.ops.ranges import *
+from netcl.ops.ranks import *
 from netcl.ops.rearrange import *
 from netcl.ops.reduction import *
 from netcl.ops.repeats import *
 from netcl.ops.sampling import *
 from netcl.ops.scans import *
 from netcl.ops.scattering import *
+from netcl.ops.searching import *
 from netcl.ops.shape import *
+from netcl.ops.sorting import *
 from netcl.ops.special import *
 from netcl.ops.splitting import *
 from netcl.ops.statistics import *

@@ -12,7 +12,7 @@ import numpy as np
 
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
-from netcl.graph import elementwise  # noqa: F401  (registers its entries)
+from netcl.graph import elementwise, sort_words  # noqa: F401  (register their entries)
 from netcl.graph.table import TABLE, Primitive, Shape, broadcast_shapes, composite, operand_dtypes, register
 
 __all__ = ["TABLE", "Primitive", "Shape", "broadcast_shapes", "composite", "operand_dtypes", "reduced_shape", "register"]
@@ -182,6 +182,35 @@ def _concat_infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
 
 
 register(Primitive("concat", "library", _concat_infer))  # gradient: ops.joining
+
+
+def _words_infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
+    """Words of `graph.sort_words`, (rows, length), in another order within each row."""
+    return operands[0].shape, dtypes.int64
+
+
+def _sort_rows_infer(operands: Sequence[Any], arg: tuple[int, int]) -> tuple[Shape, DType]:
+    """The sorted rows, and as much memory to sort in. arg: first bit that differs, and behind the last."""
+    return (2, *operands[0].shape), dtypes.int64
+
+
+def _digit_counts_infer(operands: Sequence[Any], arg: tuple[int, int]) -> tuple[Shape, DType]:
+    """For each chunk of each row, how often each of 256 digits occurs. arg: the digit's first bit, a chunk's length."""
+    rows, length = operands[0].shape
+    return (rows, -(-length // arg[1]), 256), dtypes.int32
+
+
+def _search_infer(operands: Sequence[Any], arg: str) -> tuple[Shape, DType]:
+    """How many of sequence (rows or 1, length) come before each of values (rows, count). arg: left, right, below."""
+    return operands[1].shape, dtypes.int64
+
+
+register(Primitive("sort_rows", "library", _sort_rows_infer))
+register(Primitive("sort_blocks", "library", _words_infer))  # arg: the length of the blocks
+register(Primitive("merge_runs", "library", _words_infer))  # arg: the length of the runs that are sorted already
+register(Primitive("digit_counts", "library", _digit_counts_infer))
+register(Primitive("place_by_digit", "library", _words_infer))  # operands: words, digit_counts; arg: as there
+register(Primitive("search", "library", _search_infer))
 
 
 # ---- indexed reads -----------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def operand_dtypes(primitive: Primitive, operands: Sequence[Any], dtype: DType) 
     """What each operand is cast to before the expression is applied; `dtype` is the result's."""
     if primitive.name == "where":
         return (dtypes.bool_, dtype, dtype)
-    if primitive.name in ("cast", "uniform"):
+    if primitive.name in ("cast", "uniform") or primitive.name.startswith("sort_word"):
         return tuple(operand.dtype for operand in operands)
     if primitive.name.startswith("logical"):
         return (dtypes.bool_,) * len(operands)

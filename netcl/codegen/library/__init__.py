@@ -11,16 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netcl.codegen.ir import KernelSource, Layout, Node
-from netcl.codegen.library import concat, scan, scatter
+from netcl.codegen.library import concat, radix_sort, scan, scatter, search, tile_sort
 from netcl.codegen.library.writer import Writer
 from netcl.codegen.targets import Target
 
 WRITERS: dict[str, Callable[[Writer], KernelSource]] = {
     "concat": concat.write,
+    "digit_counts": radix_sort.write_counts,
+    "merge_runs": tile_sort.write_merge,
+    "place_by_digit": radix_sort.write_placed,
     "recurrence": scan.write_recurrence,
     "scan": scan.write,
     "scan_totals": scan.write_totals,
     "scatter": scatter.write,
+    "search": search.write,
+    "sort_blocks": tile_sort.write_blocks,
+    "sort_rows": radix_sort.write_rows,
 }
 
 

@@ -71,6 +71,20 @@ def mnist(**options: Any) -> None:
     _run("mnist", options)
 
 
+@train.command()
+@_options(epochs=12, batch_size=256, lr=4e-3, out="runs/letters")
+def letters(**options: Any) -> None:
+    """Invent given names, letter by letter, after 5,163 of the US census."""
+    _run("letters", options)
+
+
+@train.command()
+@_options(epochs=8, batch_size=256, lr=3e-3, out="runs/grades")
+def grades(**options: Any) -> None:
+    """Learn what each grade of cut, colour and clarity does to a diamond's price."""
+    _run("grades", options)
+
+
 def _run(name: str, options: dict[str, Any]) -> None:
     """Run an example's main(). A device or package that is missing is told without a traceback."""
     from netcl.core.device import device

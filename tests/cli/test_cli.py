@@ -56,6 +56,34 @@ def test_train_mnist_reads_5000_images_and_shows_what_it_misread(tmp_path: Path)
     assert (tmp_path / "mnist.safetensors").is_file()
 
 
+def test_train_letters_invents_names(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    if find_spec("names") is None:
+        pytest.skip("the given names come with names")
+    result = run("train", "letters", "--epochs", "2", "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert float(result.output.partition("perplexity ")[2].split()[0]) < 11
+    assert len(result.output.partition("invented: ")[2].splitlines()[0].split(", ")) == 12
+    assert (tmp_path / "letters.png").is_file()
+
+
+def test_train_grades_finds_that_better_grades_cost_more(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    if find_spec("plotnine") is None:
+        pytest.skip("the diamonds come with plotnine")
+    found = cli.load_example("grades").main(epochs=1, out=tmp_path)
+    assert found["mse"] < 0.05
+    assert all(prices[0] < prices[-1] for prices in found["prices"].values())
+    assert (tmp_path / "grades.png").is_file()
+    assert "cut, colour and clarity" in run("train", "--help").output
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "examples").glob("*.py")), ids=lambda p: p.stem)
+def test_examples_are_short_and_commands(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 100
+    assert path.stem in cli.train.commands
+
+
 def test_an_example_is_reproducible_and_returns_its_results(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     digits = cli.load_example("digits")

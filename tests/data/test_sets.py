@@ -12,6 +12,15 @@ import pytest
 from netcl.data import sets
 
 
+def test_given_names_are_those_of_the_census() -> None:
+    if importlib.util.find_spec("names") is None:
+        pytest.skip("the given names come with names")
+    names = sets.given_names()
+    assert len(names) == 5163
+    assert names == sorted(names)
+    assert {"mary", "james"} < set(names)
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "classes"),
     [

@@ -1,0 +1,99 @@
+"""Grades: what cut, colour and clarity do to the price of 53,940 diamonds. Run it by `netcl train grades`."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+import netcl as nc
+import netcl.nn.functional as F
+from netcl import nn
+from netcl.data import DataLoader, TensorDataset, random_split, sets
+
+GRADES = {  # each from worst to best
+    "cut": ("Fair", "Good", "Very Good", "Premium", "Ideal"), "color": ("J", "I", "H", "G", "F", "E", "D"),
+    "clarity": ("I1", "SI2", "SI1", "VS2", "VS1", "VVS2", "VVS1", "IF"),
+}  # fmt: skip
+
+
+def load_diamonds():
+    """The logarithm of the weight (n, 1), standardised; grades as numbers (n, 3); the logarithm of the price (n, 1)."""
+    table = sets.diamonds()
+    carat, price = (np.log(table[name].astype(np.float32))[:, None] for name in ("carat", "price"))
+    grades = [[levels.index(grade) for grade in table[name].tolist()] for name, levels in GRADES.items()]
+    return (carat - carat.mean()) / carat.std(), np.array(grades).T, price
+
+
+class Model(nn.Module):
+    """The logarithm of the price, of the weight and of 8 numbers for each grade, which are learnt."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.ModuleList(nn.Linear(len(levels), 8, bias=False) for levels in GRADES.values())
+        self.price = nn.Sequential(nn.Linear(1 + 8 * len(GRADES), 128), nn.GELU(), nn.Linear(128, 1))
+
+    def forward(self, carat, grades):
+        one_hot = [(grades[:, i : i + 1] == nc.arange(e.in_features)).float() for i, e in enumerate(self.embed)]
+        return self.price(nc.cat([carat, *(e(x) for e, x in zip(self.embed, one_hot, strict=True))], dim=1))
+
+
+@nc.no_grad()
+def evaluate(model, loader):
+    """Mean squared error over a loader."""
+    return sum(F.mse_loss(model(x, g), y, reduction="sum").item() for x, g, y in loader) / len(loader.dataset)
+
+
+def plot(history, worth, path):
+    """The held-out error by epoch, and the prices of each grade."""
+    curve, *axes = Figure(figsize=(12, 4), layout="constrained").subplots(1, 1 + len(GRADES))
+    curve.plot(range(1, len(history) + 1), history)
+    curve.set(xlabel="epoch", ylabel="held-out mse of log(price)")
+    for axis, (name, levels) in zip(axes, GRADES.items(), strict=True):
+        axis.barh(levels, worth[name])
+        axis.set(title=name, xlabel="price, $")
+    curve.figure.savefig(path, dpi=120)
+
+
+@nc.no_grad()
+def prices(model):
+    """By grade, the price in dollars of a stone of mean weight whose other grades are in the middle."""
+    worth, middle = {}, [len(levels) // 2 for levels in GRADES.values()]
+    for i, (name, levels) in enumerate(GRADES.items()):
+        grades = nc.tensor([[*middle[:i], level, *middle[i + 1 :]] for level in range(len(levels))])
+        worth[name] = model(nc.zeros(len(levels), 1), grades).exp().flatten().tolist()
+    return worth
+
+
+def main(epochs=8, batch_size=256, lr=3e-3, seed=0, device=None, out="runs/grades"):
+    with nc.device(device) as chosen:
+        nc.manual_seed(seed)
+        training, held_out = random_split(TensorDataset(*map(nc.tensor, load_diamonds())), [0.9, 0.1])
+        train_loader, test_loader = DataLoader(training, batch_size, shuffle=True), DataLoader(held_out, 1024)
+        model = Model()
+        optimizer = nc.optim.AdamW(model.parameters(), lr=lr)
+        print(f"grades: {len(training)} for training, {len(held_out)} held out, on {chosen.name}")
+        history = []
+        with tqdm(total=epochs * len(training), unit=" samples", unit_scale=True, mininterval=0.5) as bar:
+            for epoch in range(epochs):
+                bar.set_description(f"epoch {epoch + 1}/{epochs}", refresh=False)
+                optimizer.param_groups[0]["lr"] = lr * (1 - epoch / epochs)
+                for x, grades, y in train_loader:
+                    optimizer.zero_grad()
+                    F.mse_loss(model(x, grades), y).backward()
+                    optimizer.step()
+                    bar.update(len(y))
+                history.append(evaluate(model, test_loader))
+        mse, worth = history[-1], prices(model)
+        Path(out).mkdir(parents=True, exist_ok=True)
+        checkpoint, picture = Path(out) / "grades.safetensors", Path(out) / "grades.png"
+        nc.save(model.state_dict(), checkpoint)
+        plot(history, worth, picture)
+        for name, levels in GRADES.items():
+            print(name, *(f"{level} ${price:,.0f}" for level, price in zip(levels, worth[name], strict=True)), sep="  ")
+        print(f"held out: mse {mse:.4f}\ncheckpoint: {checkpoint}\nlearning curve and prices: {picture}")
+        return {"mse": mse, "prices": worth, "checkpoint": str(checkpoint), "curves": str(picture)}
+
+
+if __name__ == "__main__":
+    main()

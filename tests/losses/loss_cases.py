@@ -91,6 +91,15 @@ def distributions(draws: Any, n: int, c: int) -> tuple:
     return normal(draws, n, c), divergence(draws, n, c)[1]
 
 
+def keys(draws: Any, n: int, c: int) -> tuple:
+    return normal(draws, n, c), normal(draws, n, c), normal(draws, n + 1, c)
+
+
+def layer(draws: Any, n: int, c: int) -> tuple:
+    """input, weight and target of linear_mse."""
+    return normal(draws, n, c), normal(draws, 3, c), normal(draws, n, 3)
+
+
 def label_lists(draws: Any, n: int, c: int) -> tuple:
     lists = np.array([draws.permutation(c) for _ in range(n)])
     lists[np.arange(c) >= draws.integers(0, c + 1, (n, 1))] = -1
@@ -149,6 +158,20 @@ CLASSES = [
     Case("multi_margin_loss", classes, {"margin": 0.8}),
     Case("multi_margin_loss", classes, {"p": 2, "weight": "columns"}),
     Case("multilabel_margin_loss", label_lists),
+]
+OWN = [  # PyTorch has no function of that name
+    Case("focal_loss", classes),
+    Case("focal_loss", classes, {"gamma": 1.0, "weight": "columns", "ignore_index": 1}),
+    Case("cross_entropy", classes, {"lse_square_scale": 0.1, "ignore_index": 1}),
+    Case("cross_entropy", distributions, {"lse_square_scale": 0.1}, 2),
+    Case("sigmoid_focal_loss", logits, {"alpha": 0.3}, 2),
+    Case("sigmoid_focal_loss", logits, {"alpha": -1.0, "gamma": 3.0}, 2),
+    Case("dice_loss", probabilities, {}, 2),
+    Case("log_cosh_loss", pair, {}, 2),
+    Case("quantile_loss", pair, {"quantile": 0.3}, 2),
+    Case("info_nce", pair, {"temperature": 0.7}, 2),
+    Case("info_nce", keys, {"temperature": 0.7}, 3),
+    Case("linear_mse", layer, {}, 3),
 ]
 ALL = [*CLASSES, *REGRESSION, *BINARY, *LIKELIHOOD, *PAIRS]
 

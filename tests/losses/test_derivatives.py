@@ -12,7 +12,7 @@ import netcl as nc
 import netcl.nn.functional as F
 
 
-@pytest.mark.parametrize("case", lc.ALL, ids=lambda case: case.label)
+@pytest.mark.parametrize("case", [*lc.ALL, *lc.OWN], ids=lambda case: case.label)
 def test_first_and_second_derivatives_agree_with_differences(case):
     inputs, options = lc.arrays(case, 2, 3, seed=5)
     options = {k: nc.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}

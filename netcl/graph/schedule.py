@@ -359,7 +359,8 @@ class Scheduler:
 
     def _unite(self, kernels: set[Kernel]) -> None:
         """Row kernels over one space that do not need each other become one: somebody needs both."""
-        rows = sorted((k for k in kernels if k.kind == "rowwise" and k.shape), key=lambda k: k.order)
+        apart = [k for k in kernels if k.kind == "rowwise" and (k.shape or set(k.levels.values()) == {"row"})]
+        rows = sorted(apart, key=lambda k: k.order)
         for later in rows[1:]:
             first = rows[0]
             same = first.shape == later.shape and first.inner == later.inner

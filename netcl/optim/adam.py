@@ -7,15 +7,8 @@ from math import sqrt
 from typing import Any
 
 from netcl.ops.elementwise import maximum
-from netcl.optim.optimizer import (
-    Optimizer,
-    batches,
-    check_not_negative,
-    record_update,
-    refuse,
-    register_update,
-    zeros_for,
-)  # fmt: skip
+from netcl.optim.optimizer import Optimizer, check_not_negative, record_update, refuse, register_update
+from netcl.optim.stepwise import at_their_steps, check_betas
 from netcl.tensor import Tensor
 
 
@@ -39,22 +32,13 @@ class Adam(Optimizer):
 
     def _check(self, group: dict[str, Any]) -> None:
         check_not_negative(lr=group["lr"], epsilon=group["eps"], weight_decay=group["weight_decay"])
-        for number, beta in enumerate(group["betas"]):
-            if not 0.0 <= beta < 1.0:
-                raise ValueError(f"Invalid beta parameter at index {number}: {beta}")
+        check_betas(group["betas"])
 
     def _update(self, group: dict[str, Any]) -> None:
-        state = self.state
-        for step, members in batches(group["params"], lambda p: state[p].get("step", 0)):
-            kinds = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"][: 3 if group["amsgrad"] else 2]
-            for parameter in members:
-                own = state[parameter]
-                for kind in kinds:
-                    if kind not in own:
-                        own[kind] = zeros_for(parameter)
-                own["step"] = step + 1
-            flags, numbers = _numbers(group, step + 1)
-            record_update("adam", flags, numbers, members, [[state[p][kind] for p in members] for kind in kinds])
+        kinds = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"][: 3 if group["amsgrad"] else 2]
+        for step, members, states in at_their_steps(self, group, kinds):
+            flags, numbers = _numbers(group, step)
+            record_update("adam", flags, numbers, members, states)
 
 
 def _numbers(group: dict[str, Any], step: int) -> tuple[tuple, list[float]]:

@@ -7,16 +7,19 @@ step. Numbers (learning rate, bias corrections) are operands, so a new one compi
 from __future__ import annotations
 
 import copy
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from netcl.autograd.tape import enable_grad
 from netcl.core import dtypes, launch
 from netcl.graph.primitives import composite
 from netcl.graph.value import Value, flush_thread, record_many
-from netcl.tensor import Tensor
+from netcl.tensor import HookHandle, Tensor
 
 
 class Optimizer:
@@ -29,6 +32,7 @@ class Optimizer:
         if isinstance(params, Tensor):
             raise TypeError("params given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor")
         self.defaults = defaults
+        self._hooks: dict[str, dict] = {}
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         groups = list(params)
@@ -36,6 +40,11 @@ class Optimizer:
             raise ValueError("optimizer got an empty parameter list")
         for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
             self.add_param_group(group)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "step" in cls.__dict__:
+            cls.step = _with_hooks(cls.__dict__["step"])  # type: ignore[method-assign]
 
     # ---- groups ----
 
@@ -78,6 +87,45 @@ class Optimizer:
                 if parameter.grad is not None:
                     parameter.grad = None if set_to_none else parameter.grad.detach() * 0
 
+    # ---- hooks ----
+
+    def _add_hook(self, kind: str, hook: Callable, prepend: bool = False) -> HookHandle:
+        hooks = self.__dict__.setdefault("_hooks", {}).setdefault(kind, {})
+        handle = HookHandle(hooks)
+        later = dict(hooks) if prepend else {}
+        if prepend:
+            hooks.clear()
+        hooks[handle] = hook
+        hooks.update(later)
+        return handle
+
+    def _hooked(self, kind: str) -> list[Callable]:
+        return list(self.__dict__.get("_hooks", {}).get(kind, {}).values())
+
+    def register_step_pre_hook(self, hook: Callable) -> HookHandle:
+        """Call hook(optimizer, args, kwargs) before each step; (args, kwargs) that it returns replace those of step."""
+        return self._add_hook("before_step", hook)
+
+    def register_step_post_hook(self, hook: Callable) -> HookHandle:
+        """Call hook(optimizer, args, kwargs) after each step."""
+        return self._add_hook("after_step", hook)
+
+    def register_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> HookHandle:
+        """Call hook(optimizer) before state_dict."""
+        return self._add_hook("before_save", hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> HookHandle:
+        """Call hook(optimizer, state_dict) after state_dict; a dict that it returns replaces the result."""
+        return self._add_hook("after_save", hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> HookHandle:
+        """Call hook(optimizer, state_dict) before load_state_dict; a dict that it returns is loaded instead."""
+        return self._add_hook("before_load", hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> HookHandle:
+        """Call hook(optimizer) after load_state_dict."""
+        return self._add_hook("after_load", hook, prepend)
+
     # ---- the step ----
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -102,6 +150,8 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """{"state": by the parameters' numbers, "param_groups": with numbers in place of parameters}."""
+        for hook in self._hooked("before_save"):
+            hook(self)
         numbers: dict[int, int] = {}
         groups = []
         for group in self.param_groups:
@@ -114,10 +164,17 @@ class Optimizer:
             numbers[id(parameter)]: {k: v.detach() if isinstance(v, Tensor) else v for k, v in values.items()}
             for parameter, values in self.state.items()
         }
-        return {"state": state, "param_groups": groups}
+        result = {"state": state, "param_groups": groups}
+        for hook in self._hooked("after_save"):
+            replaced = hook(self, result)
+            result = result if replaced is None else replaced
+        return result
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue where state_dict() was called. ValueError where the groups don't fit this optimizer's."""
+        """Continue where state_dict() was called, PyTorch's too. ValueError where the groups don't fit this one's."""
+        for hook in self._hooked("before_load"):
+            replaced = hook(self, state_dict)
+            state_dict = state_dict if replaced is None else replaced
         saved_groups = copy.deepcopy(list(state_dict["param_groups"]))
         if len(saved_groups) != len(self.param_groups):
             raise ValueError(
@@ -141,10 +198,12 @@ class Optimizer:
             {**own, **saved, "params": own["params"]}
             for own, saved in zip(self.param_groups, saved_groups, strict=True)
         ]
+        for hook in self._hooked("after_load"):
+            hook(self)
 
     def __getstate__(self) -> dict[str, Any]:
         # A learning rate scheduler has put a step() of this very object here: a copy's must not update the original.
-        return {name: value for name, value in self.__dict__.items() if name != "step"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("step", "_hooks")}
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -154,14 +213,43 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
+def _with_hooks(step: Callable) -> Callable:
+    """A class's step between the hooks of its instances; not where a subclass's step calls it."""
+
+    @functools.wraps(step)
+    def hooked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if type(self).step is not hooked or not self.__dict__.get("_hooks"):
+            return step(self, *args, **kwargs)
+        for hook in self._hooked("before_step"):
+            changed = hook(self, args, kwargs)
+            if changed is not None:
+                if not (isinstance(changed, tuple) and len(changed) == 2):
+                    raise RuntimeError(
+                        f"{type(self).__name__}: a step pre-hook must return None or (new_args, new_kwargs), got "
+                        f"{changed!r}"
+                    )
+                args, kwargs = changed
+        result = step(self, *args, **kwargs)
+        for hook in self._hooked("after_step"):
+            hook(self, args, kwargs)
+        return result
+
+    return hooked
+
+
+Optimizer.step = _with_hooks(Optimizer.step)  # type: ignore[method-assign]
+
+
 def _fitted(name: str, value: Any, parameter: Tensor) -> Any:
     """A loaded state entry: tensors on the parameter's device in its dtype, numbers as ints and floats."""
     if name == "step":
         return int(value)
-    if name == "mu_product":  # a number here, a tensor of one in a state of PyTorch's
+    if name in ("mu_product", "eta", "mu"):  # numbers here, tensors of one in a state of PyTorch's
         return float(value)
+    if not isinstance(value, Tensor) and hasattr(value, "__array__"):  # NumPy's, or PyTorch's own
+        value = Tensor(np.asarray(value))
     if isinstance(value, Tensor):
-        if value.shape != parameter.shape:
+        if name not in ("row_var", "col_var") and value.shape != parameter.shape:
             shapes = f"{list(value.shape)}, its parameter {list(parameter.shape)}"
             raise ValueError(f"loaded state {name!r} has shape {shapes}")
         return value.detach().to(device=parameter.device, dtype=parameter.dtype)
@@ -208,7 +296,9 @@ def register_update(name: str, formula: Formula) -> None:
             if gradient.shape != parameter.shape:
                 shapes = f"{list(parameter.shape)}, its gradient {list(gradient.shape)}"
                 raise RuntimeError(f"{name}: a parameter has shape {shapes}")
-        return [(value.shape, value.dtype) for value in operands[:count] for _ in range(1 + states)]
+        columns = [0, *range(2, 2 + states)]  # a state may have a shape of its own
+        kinds = [operands[i].dtype for i in range(count)]
+        return [(operands[i + column * count].shape, kinds[i]) for i in range(count) for column in columns]
 
     def expand(*values: Any) -> tuple:
         *operands, (count, states, flags) = values

@@ -42,22 +42,21 @@ class SGD(Optimizer):
     def _update(self, group: dict[str, Any]) -> None:
         momentum, decay = group["momentum"], group["weight_decay"]
         flags = (decay != 0, momentum != 0, bool(group["nesterov"]), bool(group["maximize"]))
-        for first, members in batches(group["params"], lambda p: momentum != 0 and not self.state[p]):
+        for first, members in batches(group["params"], lambda p: momentum != 0 and self._buffer(p) is None):
             numbers = [-group["lr"]]
             if decay != 0:
                 numbers.append(decay)
-            states = []
+            buffers = []
             if momentum != 0:
                 # The first buffer is the gradient itself: nothing is dampened, and zeros are carried over.
                 numbers += [momentum, 1.0 if first else 1 - group["dampening"]]
-                states.append([self._buffer(parameter) for parameter in members])
-            record_update("sgd", flags, numbers, members, states)
+                buffers = [zeros_for(p) if first else self._buffer(p) for p in members]
+            record_update("sgd", flags, numbers, members, [buffers] if momentum != 0 else [])
+            for parameter, buffer in zip(members, buffers, strict=False):  # kept once the update is recorded
+                self.state[parameter]["momentum_buffer"] = buffer
 
-    def _buffer(self, parameter: Tensor) -> Tensor:
-        state = self.state[parameter]
-        if state.get("momentum_buffer") is None:
-            state["momentum_buffer"] = zeros_for(parameter)
-        return state["momentum_buffer"]
+    def _buffer(self, parameter: Tensor) -> Any:
+        return self.state[parameter].get("momentum_buffer")
 
 
 def _sgd(flags: tuple, numbers: list[Tensor], p: Tensor, g: Tensor, buffer: Tensor | None = None) -> tuple:

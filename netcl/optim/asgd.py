@@ -1,0 +1,57 @@
+"""ASGD: averaged stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from netcl.optim.optimizer import Optimizer, check_not_negative, record_update, refuse, register_update
+from netcl.optim.stepwise import ascended, at_their_steps
+from netcl.tensor import Tensor
+
+
+class ASGD(Optimizer):
+    """Polyak and Juditsky (1992): gradient descent with shrinking steps; state["ax"] is the mean of the parameters
+    since step t0.
+
+    The step size is lr / (1 + lambd * lr * step) ** alpha, and every step shrinks the parameters by lambd times it.
+    PyTorch's arguments and numbers. ValueError for a negative lr or weight_decay.
+    """
+
+    def __init__(
+        self, params: Iterable[Any], lr: float = 1e-2, lambd: float = 1e-4, alpha: float = 0.75, t0: float = 1e6,
+        weight_decay: float = 0, foreach: bool | None = None, maximize: bool = False, differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None:  # fmt: skip
+        refuse("ASGD", capturable=capturable, differentiable=differentiable)
+        super().__init__(params, {
+            "lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay, "maximize": maximize,
+        })  # fmt: skip
+
+    def _check(self, group: dict[str, Any]) -> None:
+        check_not_negative(lr=group["lr"], weight_decay=group["weight_decay"])
+
+    def _update(self, group: dict[str, Any]) -> None:
+        lr, lambd, decay = group["lr"], group["lambd"], group["weight_decay"]
+
+        def rates(own: dict) -> tuple[float, float]:
+            return own.get("eta", lr), own.get("mu", 1.0)
+
+        for step, members, states in at_their_steps(self, group, ["ax"], rates):
+            eta, mu = rates(self.state[members[0]])
+            numbers = [1 - lambd * eta, -eta, mu, 1 - mu, *([decay] if decay != 0 else [])]
+            record_update("asgd", (decay != 0, bool(group["maximize"])), numbers, members, states)
+            for parameter in members:
+                self.state[parameter]["eta"] = lr / (1 + lambd * lr * step) ** group["alpha"]
+                self.state[parameter]["mu"] = 1 / max(1, step - group["t0"])
+
+
+def _asgd(flags: tuple, numbers: list[Tensor], p: Tensor, g: Tensor, mean: Tensor) -> tuple:
+    decays, maximize = flags
+    shrink, minus_step, share, rest = numbers[:4]
+    g = ascended(g, maximize, p, numbers[4] if decays else None)
+    p = p * shrink + g * minus_step
+    return p, p * share + mean * rest
+
+
+register_update("asgd", _asgd)

@@ -5,6 +5,7 @@ from netcl.data.collate import default_collate, default_convert
 from netcl.data.csv_files import CsvFolder, read_csv
 from netcl.data.dataloader import DataLoader
 from netcl.data.dataset import ConcatDataset, Dataset, StackDataset, Subset, TensorDataset, random_split
+from netcl.data.distributed import DistributedSampler
 from netcl.data.idx import IdxDataset, read_idx
 from netcl.data.info import WorkerInfo, get_worker_info
 from netcl.data.iterable import ChainDataset, IterableDataset
@@ -18,7 +19,8 @@ from netcl.data.sampler import (
 )
 
 __all__ = [
-    "BatchSampler", "ChainDataset", "ConcatDataset", "CsvFolder", "DataLoader", "Dataset", "IdxDataset",
+    "BatchSampler", "ChainDataset", "ConcatDataset", "CsvFolder", "DataLoader", "Dataset", "DistributedSampler",
+    "IdxDataset",
     "IterableDataset", "RandomSampler", "Sampler", "SequentialSampler", "StackDataset", "Subset", "SubsetRandomSampler",
     "TensorDataset", "WeightedRandomSampler", "WorkerInfo", "default_collate", "default_convert", "get_worker_info",
     "random_split", "read_csv", "read_idx", "sets",

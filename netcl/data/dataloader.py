@@ -25,7 +25,8 @@ class DataLoader:
     As a worker imports the script, that must do its work under `if __name__ == "__main__":`.
 
     A TensorDataset is read by whole batches: one gather on the host and one upload for each of its tensors.
-    Batches are on the device already, so `pin_memory` has nothing to do and is refused.
+    pin_memory, pin_memory_device and in_order are hints without effect: batches are copied to the device anyway, and
+    come in order.
     ValueError for options that exclude each other; an error in a worker is raised here with the worker's traceback.
 
     >>> import netcl as nc
@@ -39,11 +40,10 @@ class DataLoader:
         batch_sampler: Iterable | None = None, num_workers: int = 0, collate_fn: Callable | None = None,
         pin_memory: bool = False, drop_last: bool = False, timeout: float = 0, worker_init_fn: Callable | None = None,
         multiprocessing_context: Any = None, generator: Generator | None = None, *,
-        prefetch_factor: int | None = None, persistent_workers: bool = False,
+        prefetch_factor: int | None = None, persistent_workers: bool = False, pin_memory_device: str = "",
+        in_order: bool = True,
     ) -> None:  # fmt: skip
         _check_worker_options(num_workers, timeout, prefetch_factor, persistent_workers)
-        if pin_memory:
-            raise NotImplementedError("DataLoader(pin_memory=True): batches are on the device already; leave it out")
         if sampler is not None and shuffle:
             raise ValueError("sampler option is mutually exclusive with shuffle")
         if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
@@ -54,6 +54,9 @@ class DataLoader:
             raise ValueError("batch_size=None option disables auto-batching and is mutually exclusive with drop_last")
         self.dataset = dataset
         self.generator = generator
+        self.pin_memory = pin_memory
+        self.pin_memory_device = pin_memory_device
+        self.in_order = in_order
         self.iterable = isinstance(dataset, IterableDataset)
         if self.iterable:
             for name, option in (("shuffle", shuffle), ("sampler", sampler), ("batch_sampler", batch_sampler)):

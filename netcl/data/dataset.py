@@ -93,8 +93,16 @@ class Subset(Dataset):
         if hasattr(dataset, "host_batch"):
             self.host_batch = self._host_batch
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, list):
+            return self.dataset[[self.indices[i] for i in index]]
         return self.dataset[self.indices[index]]
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        """Several samples at once, by the dataset's own way where it has one."""
+        chosen = [self.indices[i] for i in indices]
+        own = getattr(self.dataset, "__getitems__", None)
+        return [host_item(self.dataset, i) for i in chosen] if own is None else own(chosen)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -161,6 +169,20 @@ class StackDataset(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         return self._sample([part[index] for part in self._parts()])
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        """Several samples at once, by each dataset's own way where it has one. ValueError where it gives another
+        number of them."""
+        columns = []
+        for part in self._parts():
+            own = getattr(part, "__getitems__", None)
+            column = [host_item(part, i) for i in indices] if own is None else own(indices)
+            if len(column) != len(indices):
+                raise ValueError(
+                    f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(column)}"
+                )
+            columns.append(column)
+        return [self._sample(list(entries)) for entries in zip(*columns, strict=True)]
 
     def _host_item(self, index: int) -> Any:
         return self._sample([host_item(part, index) for part in self._parts()])

@@ -175,8 +175,6 @@ def test_utils_data_is_the_same() -> None:
 
 def test_bad_arguments_raise_with_what_to_do() -> None:
     dataset = data.TensorDataset(X)
-    with pytest.raises(NotImplementedError, match="pin_memory"):
-        data.DataLoader(dataset, pin_memory=True)
     for options in (
         {"num_workers": -1},
         {"batch_size": 0},

@@ -1,0 +1,5 @@
+"""Where PyTorch has these names too."""
+
+from netcl.data import DistributedSampler
+
+__all__ = ["DistributedSampler"]

@@ -47,6 +47,7 @@ class Emitter:
         self.depth_of: dict[str, int] = {}
         self.replacements: dict[str, Index] = {}
         self.known: dict[tuple[Node, Coordinates], Value] = {}  # reduction results
+        self.kept: dict[Node, Node] = {}  # nodes whose values lie in the memory of a result that is yet to be written
         self.vector = ""
         self.lanes = 1
         self.arguments: dict[tuple[str, Any], str] = {}  # (kind, node) -> name, in order of first use
@@ -90,7 +91,8 @@ class Emitter:
             if self._find(current, at) is not None:
                 stack.pop()
                 continue
-            missing = [pair for pair in operands_at(current, at, self.bindings) if self._find(*pair) is None]
+            needed = () if current in self.kept else operands_at(current, at, self.bindings)
+            missing = [pair for pair in needed if self._find(*pair) is None]
             if missing:
                 stack.extend(reversed(missing))
                 continue
@@ -113,7 +115,9 @@ class Emitter:
 
     def _compute(self, node: Node, coordinates: Coordinates) -> Value:
         if node in self.bindings:
-            return self._load(node, coordinates)
+            return self._load(node, coordinates, self.bindings[node])
+        if node in self.kept:
+            return self._load(self.kept[node], coordinates, Layout(contiguous_strides(node.shape)))
         kind = node.primitive.kind
         if kind == "view":
             return self._view(node, coordinates)
@@ -209,6 +213,8 @@ class Emitter:
         position, has_lanes, _ = self._spell_index(ix.flatten(coordinates, node.shape))
         flags = self.argument("flags", None)
         lines = self.scopes[depth].lines
+        if condition.vector:
+            lines.append(f"if (any({condition.text} == 0)) {{")
         for n in range(self.lanes if condition.vector or value.vector else 1):
             ok = cl.lane(condition.text, n) if condition.vector else condition.text
             shown = cl.lane(value.text, n) if value.vector else value.text
@@ -218,14 +224,15 @@ class Emitter:
                 f"{{ {flags}[1] = (int){site.text}; ((__global long*){flags})[1] = (long){shown}; "
                 f"((__global long*){flags})[2] = (long){where}; }}"
             )
+        if condition.vector:
+            lines.append("}")
         return Value(value.text, value.vector, depth)
 
     # ---- memory ----
 
-    def _load(self, node: Node, coordinates: Coordinates) -> Value:
+    def _load(self, node: Node, coordinates: Coordinates, layout: Layout) -> Value:
         depth = self._depth(coordinates)
         pointer = self.argument("buffer", node)
-        layout = self.bindings[node]
         offset = position(coordinates, layout.strides)
         if layout.dynamic_offset:
             pointer = f"({pointer} + {self.argument('offset', node)})"

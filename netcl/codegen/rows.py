@@ -55,6 +55,7 @@ class Rows:
         largest = max((prod(n.shape) for n in [*kernel.bindings, *(o for o, _ in kernel.outputs)]), default=1)
         self.index_type = "long" if max(prod(shape), largest) >= 2**31 - 2**16 else "int"
         self.emitter = Emitter(kernel.bindings, self.index_type)
+        self.stand_in: dict[Node, Node] = {}  # results in whose memory another value is put for now
         self._choose_loops()
 
     def _choose_loops(self) -> None:
@@ -116,6 +117,11 @@ class Rows:
 
     # ---- what the targets do differently ----
 
+    def _keeps(self) -> list[tuple[int, Node, Node]]:
+        """(sweep, value, result): costly values that a sweep computes and a later one needs again, and the results in
+        whose memory they may wait."""
+        return []
+
     def _group_count(self, work: int) -> int:
         """Work-groups to launch for this many elements."""
         raise NotImplementedError
@@ -147,6 +153,7 @@ class Rows:
         self.row_outputs, self.full_outputs, self.total_outputs = (
             [(n, at) for n, at in kernel.outputs if kernel.levels[n] == level] for level in ("row", "full", "total")
         )
+        self.keeps = self._keeps()
         self.total_names = [emitter.fresh("total") for _ in self.totals]
         self.groups = self._group_count(prod(kernel.shape))
         for reduction in (r for r in kernel.reductions if r.level == "before"):
@@ -270,7 +277,7 @@ class Rows:
 
     def _store_all(self, scope: Scope, outputs: list[tuple[Node, Coordinates]]) -> None:
         """Everything is read before anything is written: a result may lie in the memory of an operand."""
-        values = [self.emitter.evaluate(node, at) for node, at in outputs]
+        values = [self.emitter.evaluate(self.stand_in.get(node, node), at) for node, at in outputs]
         for (node, at), value in zip(outputs, values, strict=True):
             scope.lines.append(self.emitter.store(node, at, value))
 
@@ -279,6 +286,10 @@ class Rows:
         emitter = self.emitter
         reductions = [r for r in self.row_reductions if self.kernel.sweep[r.node] == number]
         stores = [(n, at) for n, at in self.full_outputs if self.kernel.sweep[n] == number]
+        places = dict(self.full_outputs)
+        self.stand_in = {result: value for sweep, value, result in self.keeps if sweep == number}
+        stores += [(result, places[result]) for result in self.stand_in]
+        emitter.kept = {value: result for sweep, value, result in self.keeps if sweep < number}
         if not reductions and not stores:
             return
         names = [emitter.fresh("a") for _ in reductions]

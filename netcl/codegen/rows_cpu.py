@@ -14,10 +14,23 @@ from netcl.codegen.reductions import accumulator_dtype, combine, identity
 from netcl.codegen.rows import BLOCK, Reduction, Rows
 from netcl.codegen.views import Coordinates
 
+COSTLY = ("exp", "pow", "tanh", "erf", "log", "log1p", "expm1", "sin", "cos", "sigmoid")  # more than a load and a store
 SIDE_BY_SIDE = 4  # accumulators of a long loop that only reduces
 COLUMNS = 4  # vectors of columns that are reduced side by side
 TILE = 64  # rows of a tile where a map transposes
 LONG_LOOP = 4096  # iterations after which a running sum is put aside, so that long float32 sums stay accurate
+
+
+def _at_same_place(node: Node) -> list[Node]:
+    """The elementwise nodes that a node is computed from at its own coordinates, itself among them."""
+    found: list[Node] = []
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        if current.primitive.kind in ("elementwise", "compare") and current not in found:
+            found.append(current)
+            stack.extend(current.src)
+    return found
 
 
 class CpuRows(Rows):
@@ -29,6 +42,22 @@ class CpuRows(Rows):
             return max(1, min(wanted, self.rows))
         self.split_vector = self.rows < wanted * 2 and self.vector_size >= wanted * self.lanes
         return max(1, min(wanted, self.vector_size if self.split_vector else self.rows))
+
+    def _keeps(self) -> list[tuple[int, Node, Node]]:
+        """Softmax and its kin: exp(x - max) is summed, and then divided by the sum. The result's memory keeps it."""
+        found: dict[Node, tuple[int, Node, Node]] = {}
+        in_order = sorted(self.full_outputs, key=lambda pair: self.kernel.sweep[pair[0]])  # the last written keeps
+        for result, at in in_order if self.vector_inner else ():
+            own = _at_same_place(result)
+            for reduction in self.row_reductions:
+                sweep = self.kernel.sweep[reduction.node]
+                if sweep < self.kernel.sweep[result] and reduction.source == at:
+                    shared = [n for n in _at_same_place(reduction.node.src[0]) if n in own and n.op in COSTLY]
+                    fitting = [n for n in shared if n.shape == result.shape and n.dtype is result.dtype]
+                    if fitting and result not in self.kernel.bindings:
+                        found[fitting[0]] = (sweep, fitting[0], result)
+                        break
+        return list(found.values())
 
     def _whole(self, reduction: Reduction, name: str, size: int) -> list[str]:
         lanes = self.target.lanes(size)
@@ -58,7 +87,11 @@ class CpuRows(Rows):
                 rest = SIDE_BY_SIDE * lanes
             body = self._body(reductions, vectors, lanes, stores)
             lines += self._long_loop(reductions, vectors, lanes, end, rest, body)
-            if size % lanes:
+            if size % lanes and (emitter.kept or self.stand_in):  # vectors may not overlap: they would read results
+                emitter.lanes = 1
+                body = self._body(reductions, names, 1, stores)
+                lines += [f"for (; v < {end}; ++v) {{", *indent(body), "}"]
+            elif size % lanes:
                 new = f"(int{lanes})({', '.join('1' if n >= lanes - size % lanes else '0' for n in range(lanes))})"
                 body = self._body(reductions, vectors, lanes, stores, counted=new)
                 lines += [f"v = {size - lanes};", "{", *indent(body), "}"]

@@ -29,3 +29,29 @@ def test_a_column_sum_of_float32_keeps_its_digits(device):
     for axis in (0, 1, None):
         expected = x.sum(axis, dtype=np.float64)
         np.testing.assert_allclose(nc.tensor(x).sum(axis).numpy(), expected, rtol=4e-7)
+
+
+def test_softmax_computes_each_exponential_once(device):
+    from netcl.core.device import target_override
+    from netcl.graph import plan
+
+    x = np.random.default_rng(0).standard_normal((5, 1003)).astype(np.float32)
+    with target_override("cpu"):
+        plan.clear_plans()
+        y = nc.softmax(nc.tensor(x), 1).numpy()
+        (kernel,) = next(iter(plan._plans.values())).kernels
+    assert kernel.source.count("exp(") == 2  # in the vectors' loop and in the loop over what is left
+    exact = np.exp(x.astype(np.float64) - x.max(1, keepdims=True))
+    np.testing.assert_allclose(y, exact / exact.sum(1, keepdims=True), rtol=2e-6)
+
+
+def test_two_results_of_different_sweeps_may_share_an_exponential(place):
+    x = np.random.default_rng(0).standard_normal((4, 100)).astype(np.float32)
+    t = nc.tensor(x)
+    e = (t - t.amax(1, keepdim=True)).exp()
+    first = e / e.sum(1, keepdim=True)
+    second = e - first.square().sum(1, keepdim=True)
+    wide = np.exp(x.astype(np.float64) - x.max(1, keepdims=True))
+    one = wide / wide.sum(1, keepdims=True)
+    np.testing.assert_allclose(second.numpy(), wide - (one**2).sum(1, keepdims=True), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(first.numpy(), one, rtol=1e-5)

@@ -12,7 +12,14 @@ import netcl as nc
 import netcl.nn.functional as F
 
 
-@pytest.mark.parametrize("case", [*lc.ALL, *lc.OWN], ids=lambda case: case.label)
+CASES = [*lc.ALL, *lc.OWN]
+FIRST = {case.name: case for case in reversed(CASES)}  # the others, with options, take long
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=() if FIRST[case.name] is case else pytest.mark.long, id=case.label) for case in CASES],
+)
 def test_first_and_second_derivatives_agree_with_differences(case):
     inputs, options = lc.arrays(case, 2, 3, seed=5)
     options = {k: nc.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}

@@ -11,7 +11,6 @@ import pytest
 import netcl as nc
 import netcl.nn.functional as F
 
-
 CASES = [*lc.ALL, *lc.OWN]
 FIRST = {case.name: case for case in reversed(CASES)}  # the others, with options, take long
 

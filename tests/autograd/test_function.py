@@ -76,7 +76,7 @@ def test_several_results_with_setup_context_pass_gradcheck() -> None:
 def test_a_result_that_nothing_arrives_at_gives_zeros_or_none() -> None:
     x, y = leaf(2.0), leaf(5.0)
     _, total = Split.apply(x, y)
-    assert type(total.grad_fn).__name__ == "FunctionCtx" and total.grad_fn.name() == "SplitBackward"
+    assert total.grad_fn.name() == "SplitBackward"
     total.backward()
     assert (x.grad.item(), y.grad.item()) == (1.0, 1.0)
 
@@ -273,8 +273,45 @@ def test_results_and_what_they_saved_are_freed_without_the_collector() -> None:
         node = weakref.ref(y.grad_fn)
         del y
         assert node() is None
+
+        class Marks(Split):
+            @staticmethod
+            def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+                ctx.mark_non_differentiable(output[0])
+                ctx.save_for_backward(*output)
+
+        first, second = Marks.apply(x, x)
+        node = weakref.ref(second.grad_fn)
+        del first, second
+        assert node() is None
     finally:
         gc.enable()
+
+
+def test_any_attribute_of_ctx_is_the_users_and_can_be_read_from_the_node() -> None:
+    class Everything(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            for name in ("op", "arg", "number", "edges", "saved", "result", "outputs", "hooks", "function", "dirty"):
+                setattr(ctx, name, name)
+            y = x * 5
+            ctx.save_for_backward(y)
+            return y
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            assert (ctx.op, ctx.result, ctx.outputs) == ("op", "result", "outputs")
+            return g * 5 + ctx.saved_tensors[0] * 0
+
+    x = leaf(1.0)
+    y = Everything.apply(x)
+    assert y.grad_fn.dirty == "dirty" and y.grad_fn.saved_tensors[0].item() == 5.0
+    y.backward()
+    assert x.grad.item() == 5.0
+    y = Everything.apply(x)
+    y.mul_(2)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
 
 
 def test_a_tape_lists_it_as_one_operation() -> None:

@@ -20,6 +20,7 @@ from netcl.core.errors import OutOfMemoryError
 from netcl.graph.value import eager
 from netcl.ops import methods as _methods
 from netcl.ops import return_types
+from netcl.ops.activations import *
 from netcl.ops.bits import *
 from netcl.ops.comparison import *
 from netcl.ops.conversion import *

@@ -17,6 +17,39 @@ from netcl.nn.dropping import (
 from netcl.nn.lookup import embedding, embedding_bag, one_hot
 from netcl.nn.normalize import batch_norm, group_norm, instance_norm, layer_norm, local_response_norm, rms_norm
 from netcl.ops import elementwise, reduction
+from netcl.ops.activations import (
+    celu,
+    celu_,
+    elu,
+    elu_,
+    gelu,
+    glu,
+    gumbel_softmax,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    hardtanh_,
+    leaky_relu,
+    leaky_relu_,
+    logsigmoid,
+    mish,
+    prelu,
+    relu,
+    relu6,
+    relu_,
+    rrelu,
+    rrelu_,
+    selu,
+    selu_,
+    silu,
+    softplus,
+    softshrink,
+    softsign,
+    tanhshrink,
+    threshold,
+    threshold_,
+)
 from netcl.ops.elementwise import check_devices
 from netcl.ops.fused_ops import cross_entropy, log_softmax, softmax, softmin
 from netcl.ops.losses.binary import (
@@ -53,7 +86,6 @@ from netcl.ops.patches import im2col as unfold
 from netcl.ops.patches import pixel_shuffle, pixel_unshuffle
 from netcl.tensor import Tensor
 
-relu = elementwise.relu
 sigmoid = elementwise.sigmoid
 tanh = elementwise.tanh
 
@@ -113,46 +145,13 @@ def linear_mse(
     return mse_loss(linear(input, weight, bias), target, reduction=reduction)
 
 
-# ---- activations -------------------------------------------------------------------------------------------------
-
-ROOT_HALF = 0.7071067811865476
-ROOT_TWO_OVER_PI = 0.7978845608028654
-
-
-def gelu(input: Tensor, approximate: str = "none") -> Tensor:
-    """x * Phi(x), Phi the normal distribution function; approximate="tanh" for the tanh formula.
-
-    Hendrycks and Gimpel, Gaussian Error Linear Units, 2016.
-    """
-    if approximate == "none":
-        return input * 0.5 * ((input * ROOT_HALF).erf() + 1)
-    if approximate != "tanh":
-        raise RuntimeError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-    inner = (input + input * input * input * 0.044715) * ROOT_TWO_OVER_PI
-    return input * 0.5 * (inner.tanh() + 1)
-
-
-def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
-    """x where x > 0, else negative_slope * x."""
-    return input.where(input > 0, input * negative_slope)
-
-
-def silu(input: Tensor) -> Tensor:
-    """x * sigmoid(x)."""
-    return input * input.sigmoid()
-
-
-def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
-    """log(1 + exp(beta x)) / beta; x itself where beta x > threshold."""
-    scaled = input * beta
-    return input.where(scaled > threshold, scaled.minimum(threshold).exp().log1p() / beta)
-
-
 __all__ = [
     "alpha_dropout",
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "celu",
+    "celu_",
     "cosine_embedding_loss",
     "cross_entropy",
     "dice_loss",
@@ -160,6 +159,8 @@ __all__ = [
     "dropout1d",
     "dropout2d",
     "dropout3d",
+    "elu",
+    "elu_",
     "embedding",
     "embedding_bag",
     "feature_alpha_dropout",
@@ -167,7 +168,14 @@ __all__ = [
     "fold",
     "gaussian_nll_loss",
     "gelu",
+    "glu",
     "group_norm",
+    "gumbel_softmax",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "hardtanh_",
     "hinge_embedding_loss",
     "huber_loss",
     "info_nce",
@@ -176,12 +184,15 @@ __all__ = [
     "l1_loss",
     "layer_norm",
     "leaky_relu",
+    "leaky_relu_",
     "linear",
     "linear_mse",
     "local_response_norm",
     "log_cosh_loss",
     "log_softmax",
+    "logsigmoid",
     "margin_ranking_loss",
+    "mish",
     "mse_loss",
     "multi_margin_loss",
     "multilabel_margin_loss",
@@ -193,10 +204,17 @@ __all__ = [
     "pixel_shuffle",
     "pixel_unshuffle",
     "poisson_nll_loss",
+    "prelu",
     "quantile_loss",
     "reduction",
     "relu",
+    "relu6",
+    "relu_",
     "rms_norm",
+    "rrelu",
+    "rrelu_",
+    "selu",
+    "selu_",
     "sigmoid",
     "sigmoid_focal_loss",
     "silu",
@@ -205,7 +223,12 @@ __all__ = [
     "softmax",
     "softmin",
     "softplus",
+    "softshrink",
+    "softsign",
     "tanh",
+    "tanhshrink",
+    "threshold",
+    "threshold_",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
     "unfold",

@@ -8,6 +8,7 @@ import numpy as np
 
 from netcl.core.absent import method_getattr
 from netcl.ops import (
+    activations,
     bits,
     comparison,
     conversion,
@@ -89,7 +90,8 @@ _METHODS: dict[str, Any] = {
 }  # fmt: skip
 
 _MODULES = (
-    elementwise, division, comparison, bits, special, types, reduction, scans, linalg, shape, indexing, inplace,
+    elementwise, division, comparison, bits, special, types, activations, reduction, scans, linalg, shape, indexing,
+    inplace,
     creation, conversion, interchange, sampling, gathering, scattering, masks, joining, splitting, extrema, truth,
     statistics, norms, rearrange, repeats, triangles, patches,
     sorting, ranks, searching, distinct, counting, differences,

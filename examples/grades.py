@@ -30,12 +30,13 @@ class Model(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.embed = nn.ModuleList(nn.Linear(len(levels), 8, bias=False) for levels in GRADES.values())
+        self.embed = nn.ModuleList(nn.Embedding(len(levels), 8) for levels in GRADES.values())
+        for embed in self.embed:
+            nn.init.normal_(embed.weight, std=0.1)  # small, so that what is rarely seen counts for little
         self.price = nn.Sequential(nn.Linear(1 + 8 * len(GRADES), 128), nn.GELU(), nn.Linear(128, 1))
 
     def forward(self, carat, grades):
-        one_hot = [(grades[:, i : i + 1] == nc.arange(e.in_features)).float() for i, e in enumerate(self.embed)]
-        return self.price(nc.cat([carat, *(e(x) for e, x in zip(self.embed, one_hot, strict=True))], dim=1))
+        return self.price(nc.cat([carat, *(embed(g) for embed, g in zip(self.embed, grades.T, strict=True))], dim=1))
 
 
 @nc.no_grad()
@@ -76,7 +77,6 @@ def main(epochs=8, batch_size=256, lr=3e-3, seed=0, device=None, out="runs/grade
         history = []
         with tqdm(total=epochs * len(training), unit=" samples", unit_scale=True, mininterval=0.5) as bar:
             for epoch in range(epochs):
-                bar.set_description(f"epoch {epoch + 1}/{epochs}", refresh=False)
                 optimizer.param_groups[0]["lr"] = lr * (1 - epoch / epochs)
                 for x, grades, y in train_loader:
                     optimizer.zero_grad()

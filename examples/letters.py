@@ -21,14 +21,10 @@ def windows(names):
     return TensorDataset(*(nc.tensor(part) for part in map(list, zip(*pairs, strict=True))))
 
 
-def one_hot(letters):
-    return (letters.unsqueeze(-1) == nc.arange(len(LETTERS))).float()
-
-
 def make_model():
-    """Each letter (one-hot) becomes 10 numbers that are learnt; from those of the window, logits for the next one."""
+    """Each letter becomes 10 numbers that are learnt; from those of the window, logits for the next one."""
     hidden = nn.Sequential(nn.Linear(10 * WINDOW, 192), nn.LayerNorm(192), nn.GELU(), nn.Dropout(0.2))
-    return nn.Sequential(nn.Linear(len(LETTERS), 10), nn.Flatten(), hidden, nn.Linear(192, len(LETTERS)))
+    return nn.Sequential(nn.Embedding(len(LETTERS), 10), nn.Flatten(), hidden, nn.Linear(192, len(LETTERS)))
 
 
 def run_epoch(model, loader, optimizer=None, bar=None):
@@ -37,7 +33,7 @@ def run_epoch(model, loader, optimizer=None, bar=None):
     total = count = 0
     for x, y in loader:
         with nc.set_grad_enabled(optimizer is not None):
-            loss = F.cross_entropy(model(one_hot(x)), y)
+            loss = F.cross_entropy(model(x), y)
         if optimizer is not None:
             optimizer.zero_grad()
             loss.backward()
@@ -52,7 +48,7 @@ def invent(model, count):
     """Names of at most 15 letters, drawn all at once, a letter at a time."""
     letters = nc.zeros(count, WINDOW, dtype=nc.int64)
     for _ in range(15):
-        chances = F.softmax(model(one_hot(letters[:, -WINDOW:])), dim=1)
+        chances = F.softmax(model(letters[:, -WINDOW:]), dim=1)
         letters = nc.cat([letters, chances.multinomial(1)], dim=1)
     return ["".join(LETTERS[i] for i in row[WINDOW:]).partition(".")[0].title() for row in letters.tolist()]
 

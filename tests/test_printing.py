@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 import netcl as nc
 
@@ -100,3 +103,20 @@ def test_the_device_is_told_where_it_is_not_the_current_one():
     with found[0]:
         assert repr(nc.zeros(1, device=found[1])) == f"tensor([0.], device='{found[1]}')"
         assert "device" not in repr(nc.zeros(1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(
+        st.sampled_from([np.float32, np.float64, np.float16, np.int32, np.bool_]),
+        hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=9),
+        fill=st.nothing(),
+    ),
+    st.integers(0, 5),
+    st.sampled_from([2, 1000]),
+)
+def test_any_array_prints_as_with_pytorch(array, precision, threshold):
+    torch = pytest.importorskip("torch")
+    options = {"precision": precision, "threshold": threshold}
+    with nc.printoptions(**options), torch._tensor_str.printoptions(**options):
+        assert repr(nc.tensor(array)).replace("netcl.", "torch.") == repr(torch.tensor(array))

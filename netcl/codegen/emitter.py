@@ -210,7 +210,10 @@ class Emitter:
         """Remember the first failure (site, value, position) in the flags; the value goes on unchanged."""
         value, condition, site = operands
         depth = max(value.depth, condition.depth)
-        position, has_lanes, _ = self._spell_index(ix.flatten(coordinates, node.shape))
+        index = ix.flatten(coordinates, node.shape)
+        deeper = [name for name in index.variables() if self.depth_of[name] > depth]  # all of these fail at once:
+        index = ix.substitute(index, dict.fromkeys(deeper, ix.Index()))  # the first one is told
+        position, has_lanes, _ = self._spell_index(index)
         flags = self.argument("flags", None)
         lines = self.scopes[depth].lines
         if condition.vector:

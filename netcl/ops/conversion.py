@@ -187,4 +187,6 @@ METHODS_BY_NAME["is_cpu"] = property(lambda input: input.device.kind == "cpu", d
 
 def type_as(input: Tensor, other: Tensor) -> Tensor:
     """input in other's dtype, on its device."""
+    if not isinstance(other, Tensor):
+        raise TypeError(f"type_as: expected a tensor, got {type(other).__name__}; .to(dtype) takes dtypes")
     return to(input, other)

@@ -32,6 +32,8 @@ from netcl.ops.losses.targets import (
 from netcl.ops.shape import axis_of
 from netcl.tensor import Tensor
 
+METHODS = ["log_softmax", "softmax"]
+
 # ---- softmax -----------------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from netcl.ops import (
     division,
     elementwise,
     extrema,
+    fused_ops,
     gathering,
     indexing,
     inplace,
@@ -94,7 +95,7 @@ _MODULES = (
     inplace,
     creation, conversion, interchange, sampling, gathering, scattering, masks, joining, splitting, extrema, truth,
     statistics, norms, rearrange, repeats, triangles, patches,
-    sorting, ranks, searching, distinct, counting, differences,
+    sorting, ranks, searching, distinct, counting, differences, fused_ops,
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def _number(name: str, value: Any) -> Any:
 
 
 def arange(
-    start: Any,
+    start: Any = None,
     end: Any = None,
     step: Any = 1,
     dtype: DType | None = None,
@@ -45,7 +45,8 @@ def arange(
     tensor([1.0000, 0.7500, 0.5000, 0.2500])
     """
     if end is None:
-        start, end = 0, start
+        start, end = None, start
+    start = 0 if start is None else start
     start, end, step = (_number("arange", value) for value in (start, end, step))
     floating = any(isinstance(x, float) for x in (start, end, step))
     if not all(isfinite(x) for x in (start, end, step)):

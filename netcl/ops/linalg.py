@@ -42,7 +42,7 @@ def _product_infer(operands: Any, arg: Any) -> tuple:
             f"matmul: expected both operands in one dtype, got {a.dtype} and {b.dtype}; convert one with .to()"
         )
     if a.dtype is dtypes.bool_:
-        raise RuntimeError("matmul: not defined for bool tensors; convert them with .int() or .float()")
+        raise NotImplementedError("matmul: not defined for bool tensors; convert them with .int() or .float()")
     inner = other[0] if len(other) == 1 else other[-2]
     if own[-1] != inner:
         raise RuntimeError(

@@ -15,10 +15,13 @@ from netcl.ops import (
     counting,
     creation,
     differences,
+    distances,
     distinct,
     division,
+    einsum,
     elementwise,
     extrema,
+    factorizations,
     fused_ops,
     gathering,
     indexing,
@@ -29,6 +32,7 @@ from netcl.ops import (
     masks,
     norms,
     patches,
+    products,
     ranks,
     rearrange,
     reduction,
@@ -40,6 +44,7 @@ from netcl.ops import (
     shape,
     sorting,
     special,
+    spectra,
     splitting,
     statistics,
     triangles,
@@ -92,10 +97,9 @@ _METHODS: dict[str, Any] = {
 
 _MODULES = (
     elementwise, division, comparison, bits, special, types, activations, reduction, scans, linalg, shape, indexing,
-    inplace,
-    creation, conversion, interchange, sampling, gathering, scattering, masks, joining, splitting, extrema, truth,
-    statistics, norms, rearrange, repeats, triangles, patches,
-    sorting, ranks, searching, distinct, counting, differences, fused_ops,
+    inplace, creation, conversion, interchange, sampling, gathering, scattering, masks, joining, splitting, extrema,
+    truth, statistics, norms, rearrange, repeats, triangles, patches, sorting, ranks, searching, distinct, counting,
+    differences, fused_ops, products, einsum, distances, factorizations, spectra,
 )  # fmt: skip
 
 

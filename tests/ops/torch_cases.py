@@ -77,6 +77,6 @@ def equal(x: Any, y: Any, where: str, factor: float = 1.0) -> None:
     assert tuple(x.shape) == tuple(y.shape), f"{where}: shape {tuple(x.shape)}, expected {tuple(y.shape)}"
     name = str(y.dtype).removeprefix("torch.")
     assert x.dtype.name == name, f"{where}: dtype {x.dtype.name}, expected {name}"
-    a, b = np.asarray(x.detach().tolist()), np.asarray(y.detach().tolist())
+    a, b = np.asarray(x.detach().tolist()), np.asarray(y.detach().clone().tolist())
     tolerance = TOLERANCE.get(name, 0) * factor
     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=where)

@@ -40,7 +40,7 @@ from netcl.ops.interchange import *
 from netcl.ops.joining import *
 from netcl.ops.linalg import *
 from netcl.ops.masks import *
-from netcl.ops.matrix_norms import *
+from netcl.ops.matrix_functions import *
 from netcl.ops.norms import *
 from netcl.ops.patches import *
 from netcl.ops.products import *
@@ -62,6 +62,7 @@ from netcl.ops.statistics import *
 from netcl.ops.triangles import *
 from netcl.ops.truth import *
 from netcl.ops.types import *
+from netcl.ops.view_scatter import *
 from netcl.ops.sync import synchronize
 from netcl.printing import get_printoptions, printoptions, set_printoptions
 from netcl.random import (

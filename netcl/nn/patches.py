@@ -5,10 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from netcl.nn.module import Module
-from netcl.ops.patches import col2im, im2col, pixel_shuffle, pixel_unshuffle
+from netcl.ops.patches import channel_shuffle, col2im, im2col, pixel_shuffle, pixel_unshuffle
 from netcl.tensor import Tensor
 
-__all__ = ["Fold", "PixelShuffle", "PixelUnshuffle", "Unflatten", "Unfold"]
+__all__ = ["ChannelShuffle", "Fold", "PixelShuffle", "PixelUnshuffle", "Unflatten", "Unfold"]
+
+
+class ChannelShuffle(Module):
+    """Channels in another order: the first of each group, then the second of each, ..."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, input: Tensor) -> Tensor:
+        return channel_shuffle(input, self.groups)
+
+    def extra_repr(self) -> str:
+        return f"groups={self.groups}"
 
 
 class PixelShuffle(Module):

@@ -7,9 +7,10 @@ from typing import Any
 from netcl.graph.primitives import broadcast_shapes
 from netcl.ops.elementwise import check_devices
 from netcl.ops.norms import vector_norm
+from netcl.ops.triangles import triu_indices
 from netcl.tensor import Tensor
 
-__all__ = ["cdist", "cosine_similarity"]
+__all__ = ["cdist", "cosine_similarity", "pdist"]
 METHODS: list[str] = []
 
 _MODES = (
@@ -38,6 +39,17 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = _MO
         batch = broadcast_shapes("cdist", [tuple(x1.shape[:-2]), tuple(x2.shape[:-2])])
         return x1.new_zeros((*batch, x1.shape[-2], x2.shape[-2]))
     return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
+
+
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """The p-norms of the differences of all pairs of rows of a matrix: (n, d) gives (n * (n - 1) / 2)."""
+    if input.ndim != 2:
+        raise RuntimeError(f"pdist: expected a matrix, got shape {list(input.shape)}")
+    count = input.shape[0]
+    first, second = triu_indices(count, count, 1, device=input.device)
+    if not first.numel():
+        return input.new_zeros(0)
+    return vector_norm(input.index_select(0, first) - input.index_select(0, second), p, -1)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:

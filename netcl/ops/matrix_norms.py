@@ -1,4 +1,4 @@
-"""Norms of matrices, and products of a matrix with itself."""
+"""Norms of matrices."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any
 
-from netcl.core import dtypes
 from netcl.core.dtypes import DType
-from netcl.ops.creation import eye, iota
 from netcl.ops.elementwise import cast
-from netcl.ops.factorizations import inv
 from netcl.ops.norms import vector_norm
-from netcl.ops.products import product_of
 from netcl.ops.shape import axis_of
 from netcl.ops.spectra import svdvals
 from netcl.tensor import Tensor
-
-__all__ = ["matrix_power", "vander"]
-METHODS = ["matrix_power"]
 
 
 def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
@@ -80,67 +73,3 @@ def matrix_norm(
     for axis in sorted((rows, columns)) if keepdim else ():
         result = result.unsqueeze(axis)
     return result
-
-
-def matrix_power(input: Tensor, n: int) -> Tensor:
-    """Square matrices to the power of an integer; a negative one inverts them, on the host."""
-    if input.ndim < 2 or input.shape[-1] != input.shape[-2]:
-        raise RuntimeError(f"matrix_power: expected square matrices, got shape {list(input.shape)}")
-    if n < 0:
-        return matrix_power(inv(input), -n)
-    if n == 0:
-        return eye(input.shape[-1], dtype=input.dtype, device=input.device).expand(input.shape).clone()
-    result: Tensor | None = None
-    square = input
-    while n:
-        if n & 1:
-            result = square if result is None else result @ square
-        n >>= 1
-        square = square @ square if n else square
-    assert result is not None
-    return result.clone() if result is input else result
-
-
-def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
-    """The product of several matrices in the order that costs least; the first and the last may be vectors.
-
-    >>> import netcl as nc
-    >>> nc.linalg.multi_dot([nc.ones(2), nc.ones(2, 3), nc.ones(3, 4)]).tolist()
-    [6.0, 6.0, 6.0, 6.0]
-    """
-    matrices = list(tensors)
-    if len(matrices) < 2:
-        raise RuntimeError(f"linalg.multi_dot: expected at least two tensors, got {len(matrices)}")
-    first, last = matrices[0].ndim == 1, matrices[-1].ndim == 1
-    if first:
-        matrices[0] = matrices[0].unsqueeze(0)
-    if last:
-        matrices[-1] = matrices[-1].unsqueeze(1)
-    if any(matrix.ndim != 2 for matrix in matrices):
-        raise RuntimeError(f"linalg.multi_dot: expected matrices, got shapes {[list(t.shape) for t in tensors]}")
-    product = product_of(matrices)
-    shape = product.shape
-    return product.reshape(([] if first else [shape[0]]) + ([] if last else [shape[1]]))
-
-
-def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
-    """The powers of a vector's elements as columns, from the highest down to 0, or the other way round."""
-    if x.ndim != 1:
-        raise RuntimeError(f"vander: expected a vector, got shape {list(x.shape)}")
-    powers = linalg_vander(x, N=x.numel() if N is None else N)
-    return powers if increasing else powers.flip(1)
-
-
-def linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
-    """The powers 0 to N - 1 of the elements along the last dimension, as a new last dimension."""
-    if not x.ndim:
-        raise RuntimeError("linalg.vander: expected at least 1 dimension, got a 0-d tensor")
-    count = x.shape[-1] if N is None else N
-    if count < 0:
-        raise RuntimeError(f"vander: N must not be negative, got {N}")
-    if x.dtype is dtypes.bool_:
-        x = x.to(dtypes.int64)
-    shape = (*x.shape, count)
-    place = iota(shape, len(shape) - 1, x._value.device)
-    base = x.unsqueeze(-1).expand(shape)
-    return base.where(place != 0, 1).cumprod(-1)

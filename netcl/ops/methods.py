@@ -30,6 +30,7 @@ from netcl.ops import (
     joining,
     linalg,
     masks,
+    matrix_functions,
     norms,
     patches,
     products,
@@ -50,6 +51,7 @@ from netcl.ops import (
     triangles,
     truth,
     types,
+    view_scatter,
 )
 from netcl.tensor import Tensor
 
@@ -99,7 +101,7 @@ _MODULES = (
     elementwise, division, comparison, bits, special, types, activations, reduction, scans, linalg, shape, indexing,
     inplace, creation, conversion, interchange, sampling, gathering, scattering, masks, joining, splitting, extrema,
     truth, statistics, norms, rearrange, repeats, triangles, patches, sorting, ranks, searching, distinct, counting,
-    differences, fused_ops, products, einsum, distances, factorizations, spectra,
+    differences, fused_ops, products, einsum, distances, factorizations, spectra, matrix_functions, view_scatter,
 )  # fmt: skip
 
 

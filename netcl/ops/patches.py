@@ -8,7 +8,7 @@ from typing import Any
 from netcl.ops.shape import apply_view, axis_of, own_copy
 from netcl.tensor import Tensor
 
-__all__: list[str] = ["pixel_shuffle", "pixel_unshuffle"]
+__all__: list[str] = ["channel_shuffle", "pixel_shuffle", "pixel_unshuffle"]
 METHODS = ["overlap_add", "unfold"]
 
 
@@ -94,6 +94,17 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     split = input.reshape(*rest, channels, height // r, r, width // r, r)
     moved = split.permute(*range(n), n, n + 2, n + 4, n + 1, n + 3)
     return own_copy(moved.reshape(*rest, channels * r * r, height // r, width // r))
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Channels in another order: the first of each group, then the second of each, ... (Zhang et al., CVPR 2018)."""
+    if input.ndim < 3:
+        raise RuntimeError(f"channel_shuffle: expected at least 3 dimensions, got shape {list(input.shape)}")
+    n, channels = input._value.shape[:2]
+    if groups <= 0 or channels % groups:
+        raise RuntimeError(f"channel_shuffle: {channels} channels can't be split into {groups} groups")
+    grouped = input.reshape(n, groups, channels // groups, *input.shape[2:]).transpose(1, 2)
+    return own_copy(grouped.reshape(input.shape))
 
 
 def _check_pixels(name: str, input: Tensor, factor: int) -> None:

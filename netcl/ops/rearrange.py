@@ -8,22 +8,17 @@ from typing import Any
 
 from netcl.graph import primitives
 from netcl.ops.elementwise import check_devices
-from netcl.ops.shape import apply_view, axis_of, expand, matrix_transpose, permute, reshape, transpose
+from netcl.ops.shape import apply_view, axis_of, expand, matrix_transpose, permute, reshape, sizes, transpose
 from netcl.tensor import Size, Tensor
 
 __all__ = [
     "adjoint", "as_strided", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes", "broadcast_tensors",
-    "broadcast_to", "meshgrid", "moveaxis", "movedim", "numel", "ravel", "swapaxes", "swapdims", "unflatten",
+    "broadcast_to", "meshgrid", "moveaxis", "movedim", "ravel", "swapaxes", "swapdims", "unflatten",
 ]  # fmt: skip
 METHODS = [
     "adjoint", "as_strided", "broadcast_to", "expand_as", "moveaxis", "movedim", "ravel", "reshape_as", "swapaxes",
-    "swapdims", "unflatten", "view_as",
+    "sum_to_size", "swapdims", "unflatten", "view_as",
 ]  # fmt: skip
-
-
-def numel(input: Tensor) -> int:
-    """The number of elements."""
-    return input.numel()
 
 
 # ---- grouping ----------------------------------------------------------------------------------------------------
@@ -151,6 +146,16 @@ def hermitian(input: Tensor) -> Tensor:
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
     """Dimensions of size 1 repeated to other's sizes, without a copy."""
     return expand(input, other._value.shape)
+
+
+def sum_to_size(input: Tensor, *size: Any) -> Tensor:
+    """Summed down to a shape that broadcasts to input's. RuntimeError for other shapes."""
+    wanted = sizes("sum_to_size", size)
+    own = tuple(input.shape)
+    lead = len(own) - len(wanted)
+    if lead < 0 or any(w not in (1, s) for w, s in zip(wanted, own[lead:], strict=True)):
+        raise RuntimeError(f"sum_to_size: shape {list(wanted)} does not broadcast to {list(own)}")
+    return input.sum_to_shape(wanted)
 
 
 def broadcast_to(input: Tensor, size: Any) -> Tensor:

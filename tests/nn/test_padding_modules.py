@@ -13,6 +13,7 @@ MODULES = [
     ("ReflectionPad2d", ((1, 0, 2, 1),), 2),
     ("PixelShuffle", (2,), 2),
     ("PixelUnshuffle", (2,), 2),
+    ("ChannelShuffle", (2,), 2),
     ("Unflatten", (1, (2, 2)), 2),
     ("Unfold", (2,), 2),
 ]

@@ -10,7 +10,7 @@ import netcl as nc
 import netcl.nn.functional as F
 
 
-def test_angles_and_vectors_of_length_one(device, torch, mode):
+def test_angles_and_vectors_of_length_one(device, torch):
     x, z = numbers(2, 3, 4), numbers(3, 4)
     check(
         torch,
@@ -28,6 +28,7 @@ def test_angles_and_vectors_of_length_one(device, torch, mode):
 
 def test_distances_of_all_orders(device, torch):
     x, y = numbers(2, 3, 4), numbers(5, 4)
+    check(torch, [(lambda m, a, p=p: m.pdist(a, p), y) for p in (2.0, 1.0)] + [(lambda m, a: m.pdist(a[:1]), y)])
     orders = (2.0, 1.0, 3.0, 0.0, float("inf"))
     check(torch, [(lambda m, a, b, p=p: m.cdist(a, b, p), x, y) for p in orders], factor=10)
     z = nc.tensor(numbers(3, 2, dtype=np.float64), requires_grad=True)

@@ -17,7 +17,7 @@ def positive(m, a):
     return a @ a.mT + m.eye(a.shape[-1], dtype=a.dtype)
 
 
-def test_inverses_determinants_and_solutions(device, torch, mode):
+def test_inverses_determinants_and_solutions(device, torch):
     check(
         torch,
         [
@@ -37,8 +37,21 @@ def test_inverses_determinants_and_solutions(device, torch, mode):
             (lambda m, a, b: m.linalg.solve(a, b[0]), DOUBLE, numbers(2, 3, dtype=np.float64)),
             (lambda m, a: m.matrix_power(a, -2), DOUBLE),
         ],
-        second=True,
         factor=50,
+    )
+
+
+def test_second_derivatives(torch, mode):
+    check(
+        torch,
+        [
+            (lambda m, a: m.linalg.inv(a), DOUBLE),
+            (lambda m, a: m.linalg.det(a), DOUBLE),
+            (lambda m, a: m.linalg.slogdet(a).logabsdet, DOUBLE),
+            (lambda m, a: m.linalg.cholesky(positive(m, a)), DOUBLE),
+            (lambda m, a: m.linalg.solve(a, a[:, :2]), DOUBLE),
+        ],
+        second=True,
     )
 
 
@@ -57,7 +70,7 @@ def test_triangular_systems_and_cholesky_factors(torch):
     )
 
 
-def test_spectra(torch, mode):
+def test_spectra(torch):
     wide = TALL.T.copy()
     check(
         torch,
@@ -117,6 +130,24 @@ def test_ranks_and_least_squares(torch):
     for name in ("solution", "residuals", "singular_values"):
         np.testing.assert_allclose(*(getattr(f, name).tolist() for f in found), rtol=1e-8)
     assert found[0].rank.item() == 3
+
+
+def test_exponentials_and_tensors_as_matrices(torch):
+    a, b = numbers(2, 3, 2, 3, dtype=np.float64), numbers(2, 3, dtype=np.float64)
+    check(
+        torch,
+        [
+            (lambda m, a, b: m.matrix_exp(b[:, :2]), a, b),
+            (lambda m, a, b: (a[0, :, 0] * 9).matrix_exp(), a, b),
+            (lambda m, a, b: m.linalg.matrix_exp(m.stack([b[:, :2] * 0, b[:, :2] * 3])), a, b),
+            (lambda m, a, b: m.linalg.tensorinv(a), a, b),
+            (lambda m, a, b: m.linalg.tensorsolve(a, b), a, b),
+            (lambda m, a, b: m.linalg.tensorsolve(a.movedim(3, 0), b, dims=(0,)), a, b),
+        ],
+        factor=100,
+    )
+    x = nc.tensor(numbers(3, 3))
+    np.testing.assert_allclose((nc.matrix_exp(x) @ nc.matrix_exp(-x)).numpy(), np.eye(3), atol=1e-5)
 
 
 def test_matrices_of_no_size_and_of_one(torch):

@@ -130,6 +130,7 @@ def test_pixels_and_patches_equal_pytorchs(device, torch):
         [
             (functional("pixel_shuffle", 2), image),
             (functional("pixel_unshuffle", 2), image),
+            (functional("channel_shuffle", 2), image),
             (lambda m, a: m.pixel_shuffle(a[0], 2), image),
             (functional("unfold", 2), image),
             (functional("unfold", (3, 2), dilation=(1, 2), padding=(1, 0), stride=(2, 1)), image),

@@ -45,6 +45,7 @@ def test_views_give_pytorchs_elements_and_gradients(device, torch, mode):
             (lambda m, a: a[:1].squeeze((0, 1)), x),
             (lambda m, a, b: m.meshgrid(a[0, 0], b, indexing="ij"), x, y),
             (lambda m, a, b: m.meshgrid(a[0, 0], b, b[:2], indexing="xy"), x, y),
+            (lambda m, a: a.sum_to_size(3, 1), x),
             (lambda m, a: a.diagonal(), x),
             (lambda m, a: m.diagonal(a, 1, 2, -2), x),
             (lambda m, a: a.permute(2, 0, 1).diagonal(-2, 0, 2), x),

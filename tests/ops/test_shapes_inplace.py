@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from torch_cases import numbers
+from torch_cases import check, numbers
 
 import netcl as nc
 
@@ -53,6 +53,22 @@ def test_writes_through_diagonals_and_windows_and_their_gradients(torch):
     for a, b in zip(*found, strict=True):
         for row, expected in zip(a, b, strict=True):
             assert row == pytest.approx(expected, rel=1e-5)
+
+
+def test_copies_with_other_elements_in_a_view(torch):
+    check(
+        torch,
+        [
+            (lambda m, a, b: m.diagonal_scatter(a, b), numbers(3, 4), numbers(3)),
+            (lambda m, a, b: a.diagonal_scatter(b[:2], -1), numbers(3, 4), numbers(3)),
+            (lambda m, a, b: m.select_scatter(a, b, 1, -1), numbers(3, 4), numbers(3)),
+            (lambda m, a, b: m.slice_scatter(a, a[:, :2] * 2, 1, 1, None, 2), numbers(3, 4), numbers(3)),
+            (lambda m, a, b: m.slice_scatter(a, a[:1] * 2, end=1), numbers(3, 4), numbers(3)),
+        ],
+    )
+    for module in (nc, torch):
+        with pytest.raises(RuntimeError):
+            module.diagonal_scatter(module.ones(3, 3), module.ones(2))
 
 
 def test_in_place_forms(torch):

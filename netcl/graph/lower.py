@@ -201,6 +201,8 @@ def lower_one(graph: Graph, op: str, src: list[Node], arg: Any) -> Any:
     if primitive.kind == "reduce":
         return _lower_reduce(graph, op, src[0], arg)
     if primitive.kind == "library":
+        if op == "scatter" and len(src) > 2 and str(literal_value(src[2])) in ("0", "0.0", "False"):
+            src = [*src[:2], *src[3:]]  # it starts from zeros where it has no base
         return graph.add(op, [in_memory(graph, source) for source in src], arg)
     if op == "matmul":
         shape, dtype = primitive.infer(src, arg)

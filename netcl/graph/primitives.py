@@ -167,12 +167,20 @@ register(Primitive("recurrence", "library", _recurrence_infer))
 
 def _scatter_infer(operands: Sequence[Any], arg: tuple) -> tuple[Shape, DType]:
     """index, source (outer, count, inner), and, where given, base (outer, size, inner) and a check's site.
-    arg: (set, sum, prod, max or min; size; the lowest index allowed, None without a check)."""
+    arg: (set, sum, prod, max or min; size; the lowest index allowed, None without a check; the first one's number)."""
     outer, _, inner = operands[1].shape
     return (outer, arg[1], inner), operands[1].dtype
 
 
 register(Primitive("scatter", "library", _scatter_infer))  # gradient: ops.scatter
+
+
+def _compact_infer(operands: Sequence[Any], total: int) -> tuple[Shape, DType]:
+    """Of a running count: the places where it goes up, of which there are `total`."""
+    return (total,), dtypes.int64
+
+
+register(Primitive("compact", "library", _compact_infer))
 
 
 def _concat_infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:

@@ -18,6 +18,9 @@ from netcl.ops.creation import full, iota
 from netcl.ops.elementwise import plain_number, wrapped
 from netcl.tensor import Tensor
 
+NARROW = 16  # elements: indices for fewer in a row are summed in parts where there are many
+MOST_PARTS = 64
+
 
 def number_like(number: Any, like: Tensor) -> Tensor:
     """A Python or NumPy number as a 0-d tensor of like's dtype; TypeError for anything else."""
@@ -83,17 +86,71 @@ def scatter(
     outer, count, inner = source._value.shape
     if not count:
         return full((outer, size, inner), 0, dtype=dtype, device=source.device) if base is None else base
+    if op == "sum" and dtype is not dtypes.bool_ and inner <= NARROW and (low is None or outer == 1):
+        parts = _parts(size, outer, count)
+        if parts > 1:
+            return _sum_in_parts(parts, size, index, source, base, low, name)
     if dtype is dtypes.bool_:
         op = {"sum": "max", "prod": "min"}.get(op, op)
+    where_from = None if low is None else site(name, source._value.device)
+    return _apply(op, size, index, source, base, low, where_from, rule)
+
+
+def _apply(
+    op: str, size: int, index: Tensor, source: Tensor, base: Tensor | None, low: int | None, where_from: Tensor | None,
+    rule: Any = None, first: int = 0,
+) -> Tensor:  # fmt: skip
+    dtype = source.dtype
     wide = dtypes.accumulator(dtype) if dtype.category == 2 and op in ("sum", "prod") else dtype
     operands = [index, source.to(wide)]
     if base is not None:
         operands.append(base.to(wide))
-    if low is not None:
-        operands.append(site(name, source._value.device))
+    if where_from is not None:
+        operands.append(where_from)
     rule = rule or _RULES.get((op, len(operands)))
-    return tape.apply_composite("scatter", operands, (op, size, low), rule).to(dtype)
+    return tape.apply_composite("scatter", operands, (op, size, low, first), rule).to(dtype)
 
+
+def _parts(size: int, outer: int, count: int) -> int:
+    """How many runs of the indices are worth a result of their own, which are then added up."""
+    parts = 1
+    while parts < MOST_PARTS and parts * 2 * size * 4 <= count and parts * outer < MOST_PARTS:
+        parts *= 2
+    return parts
+
+
+def _sum_in_parts(
+    parts: int, size: int, index: Tensor, source: Tensor, base: Tensor | None, low: int | None, name: str
+) -> Tensor:
+    """Many values for few places: each run of the indices is summed for itself, and the runs' sums are added up."""
+    outer, count, inner = source._value.shape
+    length = count // parts
+    whole = parts * length
+    device = source._value.device
+    where_from = None if low is None else site(name, device)
+    wide = dtypes.accumulator(source.dtype)
+
+    def summed(start: int, runs: int, length: int) -> Tensor:
+        """(outer, size, inner) of the indices from start on."""
+        end = start + runs * length
+        own = index.narrow(1, start, end - start).expand(outer, end - start, index._value.shape[2])
+        values = source.to(wide).narrow(1, start, end - start)
+        zeros = None if low is None else full((outer * runs, size, inner), 0, dtype=wide, device=device)
+        sums = _apply(
+            "sum", size, own.reshape(outer * runs, length, own._value.shape[2]),
+            values.reshape(outer * runs, length, inner), zeros, low, where_from, first=start,
+        )  # fmt: skip
+        return sums.reshape(outer, runs, size, inner).sum(1)
+
+    with tape.no_grad():
+        total = summed(0, parts, length)
+        if whole < count:
+            total = total + summed(whole, 1, count - whole)
+        result = (total if base is None else total + base).to(source.dtype)
+    operands = (index, source) if base is None else (index, source, base)
+    if tape.is_grad_enabled() and any(tensor._tracked for tensor in operands):
+        tape._connect("scatter", _RULES["sum", len(operands)], operands, ("sum", size, low, 0), (result,))
+    return result
 
 def touched(size: int, index: Tensor, low: int | None = None, name: str = "") -> Tensor:
     """Where an index points: a bool tensor of the index's shape with `size` in the middle."""

@@ -14,7 +14,7 @@ from netcl.ops import columns
 from netcl.ops.creation import ones_like
 from netcl.ops.elementwise import check_devices, where
 from netcl.ops.index_expressions import Arranged, Entry, Parsed, arrange, parse
-from netcl.ops.masks import nonzero_places, placed_by_mask
+from netcl.ops.masks import nonzero_numbers, placed_by_mask
 from netcl.tensor import Tensor
 
 __all__ = ["index_put"]
@@ -49,21 +49,23 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     view = parsed.view(input)
     if not parsed.entries:
         return view
-    place = arrange("index", parsed.shape, _positions(parsed.entries))
-    picked = columns.pick(place.columns(view), place.index, place.low, "index")
+    shape, entries = _positions(parsed)
+    place = arrange("index", shape, entries)
+    picked = columns.pick(place.columns(view.reshape(shape)), place.index, place.low, "index")
     return picked.reshape(*place.before, *place.picked, *place.after)
 
 
-def _positions(entries: list[Entry]) -> list[Entry]:
-    """Masks replaced by the positions of what they pick: a read of their count by the host."""
-    found: list[Entry] = []
-    for axis, tensor in entries:
+def _positions(parsed: Parsed) -> tuple[tuple[int, ...], list[Entry]]:
+    """Masks replaced by the positions of what they pick, which the host counts, in dimensions taken as one."""
+    shape, found = parsed.shape, []
+    for axis, tensor in parsed.entries:
+        axis -= len(parsed.shape) - len(shape)
         if tensor.dtype is dtypes.bool_:
-            places = nonzero_places(tensor.reshape(1) if not tensor.ndim else tensor)
-            found += [(axis + number, place) for number, place in enumerate(places)]
-        else:
-            found.append((axis, tensor))
-    return found
+            end = axis + max(tensor.ndim, 1)
+            shape = (*shape[:axis], prod(shape[axis:end]), *shape[end:])
+            tensor = nonzero_numbers(tensor)
+        found.append((axis, tensor))
+    return shape, found
 
 
 def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
@@ -92,8 +94,8 @@ def setitem_value(input: Tensor, index: Any, value: Any, accumulate: bool = Fals
     elif masked:
         new = _assign_masked(view, *parsed.entries[0], value, accumulate)
     else:
-        place = arrange("index assignment", parsed.shape, _positions(parsed.entries))
-        new = _assign_picked(view, place, value, accumulate)
+        shape, entries = _positions(parsed)
+        new = _assign_picked(view.reshape(shape), arrange("index assignment", shape, entries), value, accumulate)
     return _put_back(input, parsed, new)
 
 

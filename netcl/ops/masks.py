@@ -94,20 +94,24 @@ def placed_by_mask(name: str, mask: Tensor, value: Tensor, axis: int, taken: int
 # ---- where something is not zero ---------------------------------------------------------------------------------
 
 
+def nonzero_numbers(input: Tensor) -> Tensor:
+    """The places of the elements that are not zero, in the tensor taken as one row. The host reads their count."""
+    size = input.numel()
+    numbers = cumsum(input.reshape(size) != 0, 0)
+    total = numbers[-1].item() if size else 0
+    return apply("compact", (numbers,), total) if total else zeros(0, dtype=dtypes.int64, device=input.device)
+
+
 def nonzero_places(input: Tensor) -> tuple[Tensor, ...]:
     """For each dimension, the coordinates of the elements that are not zero. The host reads their count."""
     shape = input._value.shape
+    found = nonzero_numbers(input)
+    total = found.numel()
+    if len(shape) < 2 or not total:
+        return (found,) * len(shape)
     size = prod(shape)
-    flags = input.reshape(1, size, 1) != 0
-    numbers = cumsum(flags, 1)
-    total = numbers[0, -1, 0].item() if size else 0
-    device = input._value.device
-    if not total:
-        return tuple(zeros(0, dtype=dtypes.int64, device=device) for _ in shape)
-    places = iota((1, size, 1), 1, device)
-    found = columns.scatter("set", total, where(flags, numbers - 1, total), places)
-    coordinates = (iota(shape, axis, device).reshape(1, size, 1) for axis in range(len(shape)))
-    return tuple(columns.pick(coordinate, found).reshape(total) for coordinate in coordinates)
+    coordinates = (iota(shape, axis, input.device).reshape(1, size, 1) for axis in range(len(shape)))
+    return tuple(columns.pick(coordinate, found.reshape(1, total, 1)).reshape(total) for coordinate in coordinates)
 
 
 def nonzero(input: Tensor, as_tuple: bool = False) -> Any:

@@ -108,6 +108,39 @@ def test_a_wide_row_is_added_the_same_way_every_time(place):
     np.testing.assert_array_equal(first, wanted)
 
 
+def test_many_single_elements_are_written_in_order(place):
+    """More than one block of indices, several ranges of places (cpu), and an index that only some of them see."""
+    index, values = draws.integers(-3000, 3000, 5000), floats(5000)
+    summed, placed = np.zeros(3000, np.float32), np.zeros(3000, np.float32)
+    np.add.at(summed, index, values)
+    for at, value in zip(index, values, strict=True):
+        placed[at] = value
+    x, at, source = nc.zeros(3000), nc.tensor(index), nc.tensor(values)
+    np.testing.assert_array_equal(x.put(at, source, accumulate=True).numpy(), summed)
+    np.testing.assert_array_equal(x.put(at, source).numpy(), placed)
+    front = nc.tensor(index % 3000)
+    np.testing.assert_array_equal(x.scatter_add(0, front, source).numpy(), summed)
+    index[4321] = -3001
+    with pytest.raises(IndexError, match="put.*index -3001 at position 4321"):
+        x.put(nc.tensor(index), source).numpy()
+
+
+def test_many_values_for_few_places_are_summed_in_parts_with_the_same_gradients(place):
+    index, values = draws.integers(0, 4, 1003), floats(1003, 2)
+    x, source = nc.tensor(floats(4, 2), requires_grad=True), nc.tensor(values, requires_grad=True)
+    y = x.index_add(0, nc.tensor(index), source)
+    wanted = x.detach().numpy().astype(np.float64)
+    np.add.at(wanted, index, values)
+    np.testing.assert_allclose(y.detach().numpy(), wanted, rtol=1e-4, atol=1e-4)
+    factor = floats(4, 2)
+    (y * nc.tensor(factor)).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), factor)
+    np.testing.assert_array_equal(source.grad.numpy(), factor[index])
+    index[1001] = 4
+    with pytest.raises(IndexError, match="index_add.*index 4 at position 1001"):
+        x.detach().index_add(0, nc.tensor(index), source.detach()).numpy()
+
+
 @settings(deadline=None, max_examples=15, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_scatter_add_of_any_shape_and_dimension_equals_numpys(target, data):

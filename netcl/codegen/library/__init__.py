@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netcl.codegen.ir import KernelSource, Layout, Node
-from netcl.codegen.library import concat, radix_sort, scan, scatter, search, tile_sort
+from netcl.codegen.library import compact, concat, radix_sort, scan, scatter, search, tile_sort
 from netcl.codegen.library.writer import Writer
 from netcl.codegen.targets import Target
 
 WRITERS: dict[str, Callable[[Writer], KernelSource]] = {
+    "compact": compact.write,
     "concat": concat.write,
     "digit_counts": radix_sort.write_counts,
     "merge_runs": tile_sort.write_merge,

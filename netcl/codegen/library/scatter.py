@@ -25,7 +25,7 @@ class _Parts:
 
     def __init__(self, w: Writer):
         self.w = w
-        self.op, self.size, self.low = w.node.arg
+        self.op, self.size, self.low, self.first = w.node.arg
         self.outer, self.count, self.inner = w.node.src[1].shape
         self.based = len(w.node.src) > 2 and w.node.src[2].shape != ()
         self.index_strides, self.source_strides = w.strides(0), w.strides(1)
@@ -48,23 +48,31 @@ class _Parts:
         strides = self.w.strides(2)
         return self.w.store(self._place(s, i), self.w.load(2, "base", f"{s}*{strides[1]} + {i}*{strides[2]}"))
 
-    def read_index(self, i: str) -> list[str]:
-        """`at`, the index counted from the front; reported where it is out of range."""
+    def read_index(self, i: str = "0") -> str:
+        """`at`, the index counted from the front."""
         inner = "" if self.one_for_all else f" + {i}*{self.index_strides[2]}"
-        lines = [f"long at = (long){self.w.load(0, 'index', f'k*{self.index_strides[1]}{inner}')};"]
-        if self.low is not None:
-            lines.append(self._report("" if self.one_for_all else f" + {i}"))
-        return [*lines, f"at += at < 0 ? {self.size} : 0;"]
+        given = f"(long){self.w.load(0, 'index', f'k*{self.index_strides[1]}{inner}')}"
+        if self.low == 0:
+            return f"const long at = {given};"
+        return f"const long given = {given}, at = given < 0 ? given + {self.size} : given;"
 
-    def _report(self, inner: str) -> str:
+    def at_index(self, i: str, inside: str, then: list[str]) -> list[str]:
+        """`then`, where the index is `inside`; what is out of range is reported."""
+        lines = [self.read_index(i), f"if ({inside}) {{", *indent(then), "}"]
+        if self.low is not None:
+            lines.append(f"else if (at < 0 || at >= {self.size}) {self.report('' if self.one_for_all else f' + {i}')}")
+        return lines
+
+    def report(self, inner: str = "") -> str:
         flags = self.w.emitter.argument("flags", None)
         site = self.w.emitter.argument("scalar", self.w.node.src[-1])
         width = 1 if self.one_for_all else self.inner
-        position = f"((long)o*{self.count} + k)*{width}{inner}" if self.index_strides[0] else f"(long)k*{width}{inner}"
+        row = f"(long)o*{self.count} + " if self.index_strides[0] else "(long)"
+        position = f"{self.first} + ({row}k)*{width}{inner}"
+        value = "at" if self.low == 0 else "given"
         return (
-            f"if ((at < {self.low} || at >= {self.size}) && "
-            f"atomic_cmpxchg((volatile __global int*){flags}, 0, 1) == 0) "
-            f"{{ {flags}[1] = (int){site}; ((__global long*){flags})[1] = at; "
+            f"if (atomic_cmpxchg((volatile __global int*){flags}, 0, 1) == 0) "
+            f"{{ {flags}[1] = (int){site}; ((__global long*){flags})[1] = {value}; "
             f"((__global long*){flags})[2] = {position}; }}"
         )
 
@@ -88,15 +96,17 @@ def _cpu(w: Writer) -> KernelSource:
     """Units of the result (an outer row, a range of positions, a block of columns), dealt out to few work-items."""
     p = _Parts(w)
     wanted = -(-w.target.work_items // p.outer)
+    cores = -(-w.target.work_items // (4 * p.outer))  # every range of positions walks along all the indices
     blocks = max(1, min(wanted, p.inner * w.node.dtype.itemsize // COLUMN_BYTES))
     block = -(-p.inner // (blocks * 16)) * 16 if blocks > 1 else p.inner
     blocks = -(-p.inner // block)
-    ranges = min(p.size, -(-wanted // blocks))
+    ranges = min(p.size, -(-cores // blocks))
     span = -(-p.size // ranges)
     ranges = -(-p.size // span)
     units = p.outer * blocks * ranges
     items = min(units, w.target.work_items)
     columns = f"for ({w.index} i = left; i < right; ++i)"
+    walk = _walk_in_blocks(w, p) if p.inner == 1 and ranges > 1 else _walk(w, p, columns)
     body = [
         f"const {w.index} o = unit / {blocks * ranges}, left = unit / {ranges} % {blocks} * {block};",
         f"const {w.index} right = min(left + {block}, ({w.index}){p.inner});",
@@ -104,32 +114,50 @@ def _cpu(w: Writer) -> KernelSource:
         *p.pointers(),
         f"for ({w.index} s = first; s < last; ++s)",
         f"  {columns} {p.start('s', 'i')}",
-        f"for ({w.index} k = 0; k < {p.count}; ++k) {{",
-        *indent(_walk(w, p, columns)),
-        "}",
+        *walk,
     ]
     lines = [f"for ({w.index} unit = get_group_id(0); unit < {units}; unit += {items}) {{", *indent(body), "}"]
     return w.kernel(lines, items, flops=p.outer * p.count * p.inner)
 
 
 def _walk(w: Writer, p: _Parts, columns: str) -> list[str]:
-    """What is done at one k."""
-    inside = "if (at >= first && at < last)"
+    """Along the indices, each of which is taken where it is in range."""
+    inside = "at >= first && at < last"
     if not p.one_for_all:
-        return [f"{columns} {{", *indent([*p.read_index("i"), f"{inside} {p.join('i')}"]), "}"]
-    if p.inner == 1:
-        return [*p.read_index("0"), f"{inside} {p.join('0')}"]
-    lanes = w.target.lanes(p.inner) if p.source_strides[2] == 1 else 1
-    if lanes == 1:
-        return [*p.read_index("0"), inside, f"  {columns} {p.join('i')}"]
-    return [
-        *p.read_index("0"),
-        f"{inside} {{",
-        f"  {w.index} i = left;",
-        f"  for (; i + {lanes} <= right; i += {lanes}) {p.join('i', lanes)}",
-        f"  for (; i < right; ++i) {p.join('i')}",
+        lines = [f"{columns} {{", *indent(p.at_index("i", inside, [p.join("i")])), "}"]
+    else:
+        lanes = w.target.lanes(p.inner) if p.source_strides[2] == 1 else 1
+        row = [f"{w.index} i = left;"]
+        if lanes > 1:
+            row.append(f"for (; i + {lanes} <= right; i += {lanes}) {p.join('i', lanes)}")
+        lines = p.at_index("0", inside, [*row, f"for (; i < right; ++i) {p.join('i')}"])
+    return [f"for ({w.index} k = 0; k < {p.count}; ++k) {{", *indent(lines), "}"]
+
+
+def _walk_in_blocks(w: Writer, p: _Parts) -> list[str]:
+    """Columns of single elements: first find which of the next indices are in range, then take these. Whether an index
+    is in range can't be foretold, and a branch for each costs more than both."""
+    index, block = w.index, 1024
+    over = f"for ({index} k = begin; k < end; ++k)"
+    find = [p.read_index(), "found[n] = k;", "n += (int)((at >= first) & (at < last));"]
+    report = []
+    if p.low is not None:
+        find.append(f"wrong |= (int)((at < 0) | (at >= {p.size}));")
+        again = [p.read_index(), f"if (at < 0 || at >= {p.size}) {p.report()}"]
+        report = [f"if (wrong) {over} {{", *indent(again), "}"]
+    lines = [
+        f"const {index} end = min(begin + {block}, ({index}){p.count});",
+        f"{index} found[{block}];",
+        "int n = 0, wrong = 0;",
+        f"{over} {{",
+        *indent(find),
         "}",
+        "for (int m = 0; m < n; ++m) {",
+        *indent([f"const {index} k = found[m];", p.read_index(), p.join("0")]),
+        "}",
+        *report,
     ]
+    return [f"for ({index} begin = 0; begin < {p.count}; begin += {block}) {{", *indent(lines), "}"]
 
 
 def _gpu(w: Writer) -> KernelSource:
@@ -148,8 +176,7 @@ def _gpu(w: Writer) -> KernelSource:
         *p.pointers(),
         f"for ({w.index} s = share; s < {p.size}; s += {shares}) {p.start('s', 'i')}",
         f"for ({w.index} k = 0; k < {p.count}; ++k) {{",
-        *indent(p.read_index("i")),
-        f"  if (at >= 0 && at < {p.size} && (at & {shares - 1}) == share) {p.join('i')}",
+        *indent(p.at_index("i", f"at >= 0 && at < {p.size} && (at & {shares - 1}) == share", [p.join("i")])),
         "}",
     ]
     start = f"get_group_id(0)*{group} + get_local_id(0)"

@@ -19,7 +19,7 @@ def _hinge_embedding(x: Tensor, y: Tensor, margin: Tensor) -> Tensor:
 
 def _hinge_embedding_slopes(x: Tensor, y: Tensor, margin: Tensor) -> tuple:
     pushed = (y != 1) & (margin >= x)
-    return (y != -1).to(x.dtype) - pushed.to(x.dtype), None
+    return (y != -1).to(x.dtype) - pushed.to(x.dtype), y.where(y != y, 0.0)
 
 
 def _ranking(a: Tensor, b: Tensor, y: Tensor, margin: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class Pointwise:
     """A loss of each element: `value(*operands)`, and `slopes(*operands)`, its derivative by each tensor.
 
     Operands are the tensors, in float32 or wider, and then the numbers (a margin, a threshold, the site of a check),
-    which are kernel arguments: another number needs no new kernel. None for a slope: that tensor has no gradient.
+    which are kernel arguments: another number needs no new kernel.
     """
 
     def __init__(self, name: str, value: Callable[..., Tensor], slopes: Callable[..., tuple], tensors: int = 2):
@@ -78,7 +78,7 @@ class Pointwise:
             scale = g.to(widened[0].dtype)
             if reduction in ("mean", "batchmean"):
                 scale = scale / literal(float(count_of(widened[0]._value.shape, reduction)), scale)
-            changes = [None if slope is None else slope * scale for slope in self.slopes(*widened)]
+            changes = [slope * scale for slope in self.slopes(*widened)]
             return (*changes, *(None for _ in operands[self.tensors :]))
 
         return rule

@@ -82,3 +82,17 @@ def apply(root: Path, diff: str) -> None:
     before = path.read_text()
     assert before.count(old) == 1, f"CONTRIBUTING.md shows lines that {path.name} does not have:\n{old}"
     path.write_text(before.replace(old, new))
+
+
+@pytest.mark.parametrize("name", ["losses.md"])
+def test_the_examples_of_a_document_print_what_it_shows(name: str) -> None:
+    names: dict[str, object] = {}
+    found = blocks(ROOT / "docs" / name)
+    for (kind, code), (following, expected) in zip(found, [*found[1:], ("", "")], strict=True):
+        if kind != "python":
+            continue
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(compile(code, name, "exec"), names)
+        if following == "text":
+            assert out.getvalue() == expected

@@ -41,7 +41,8 @@ def backward(
 
 def grad(
     outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
-    allow_unused: bool | None = None, is_grads_batched: bool = False, materialize_grads: bool = False,
+    only_inputs: bool = True, allow_unused: bool | None = None, is_grads_batched: bool = False,
+    materialize_grads: bool = False,
 ) -> tuple:  # fmt: skip
     """The gradients of `outputs` (a tensor or a sequence) in `inputs`, without touching `.grad` (torch.autograd.grad).
 
@@ -53,6 +54,8 @@ def grad(
     >>> nc.autograd.grad(x * x, x)
     (tensor([6.]),)
     """
+    if not only_inputs:
+        raise NotImplementedError("grad(only_inputs=False): use backward to add to every leaf's .grad")
     if is_grads_batched:
         raise NotImplementedError("grad(is_grads_batched=True): call grad once for each row of grad_outputs")
     if materialize_grads and allow_unused is False:

@@ -33,6 +33,8 @@ class saved_tensors_hooks:
         self.unpack_hook = unpack_hook
 
     def __enter__(self) -> None:
+        if tape._state.packing_refused is not None:
+            raise RuntimeError(tape._state.packing_refused)
         tape._state.packing.append(self)
 
     def __exit__(self, *_error: object) -> None:
@@ -133,4 +135,19 @@ class save_on_cpu(saved_tensors_hooks):
         super().__init__(to_host, to_device)
 
 
-__all__ = ["Node", "save_on_cpu", "saved_tensors_hooks"]
+class disable_saved_tensors_hooks:
+    """In the block, entering saved_tensors_hooks raises RuntimeError with the given text."""
+
+    def __init__(self, error_message: str) -> None:
+        self.error_message = error_message
+
+    def __enter__(self) -> None:
+        if tape._state.packing:
+            raise RuntimeError("disable_saved_tensors_hooks: hooks are active already; leave their block first")
+        self.outer, tape._state.packing_refused = tape._state.packing_refused, self.error_message
+
+    def __exit__(self, *_error: object) -> None:
+        tape._state.packing_refused = self.outer
+
+
+__all__ = ["Node", "disable_saved_tensors_hooks", "save_on_cpu", "saved_tensors_hooks"]

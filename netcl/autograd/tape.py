@@ -32,6 +32,7 @@ class _State(threading.local):
         self.anomaly = False  # nodes remember where they were recorded, and gradients are searched for NaN
         self.check_nan = True
         self.packing: list[Any] = []  # hooks on what is saved, the innermost last: see autograd.graph
+        self.packing_refused: str | None = None
 
 
 _state = _State()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import netcl as nc
-from netcl.autograd.graph import save_on_cpu, saved_tensors_hooks
+from netcl.autograd.graph import disable_saved_tensors_hooks, save_on_cpu, saved_tensors_hooks
 
 
 def leaf(*numbers: float) -> nc.Tensor:
@@ -177,6 +177,15 @@ def test_hooks_on_what_is_saved_are_checked_and_reach_functions() -> None:
             y = x * x
         with pytest.raises(kind, match=text):
             y.backward()
+
+
+def test_hooks_on_what_is_saved_can_be_forbidden() -> None:
+    with disable_saved_tensors_hooks("not here"), pytest.raises(RuntimeError, match="not here"):
+        save_on_cpu().__enter__()
+    with save_on_cpu(), pytest.raises(RuntimeError, match="active"):
+        disable_saved_tensors_hooks("").__enter__()
+    with save_on_cpu():
+        pass
 
 
 def test_nested_tapes_end_in_any_case_and_the_outer_one_goes_on() -> None:

@@ -208,6 +208,12 @@ def _digit_counts_infer(operands: Sequence[Any], arg: tuple[int, int]) -> tuple[
     return (rows, -(-length // arg[1]), 256), dtypes.int32
 
 
+def _top_words_infer(operands: Sequence[Any], arg: tuple[int, int]) -> tuple[Shape, DType]:
+    """The smallest words of each chunk of each row. arg: how many, a chunk's length."""
+    rows, length = operands[0].shape
+    return (rows, -(-length // arg[1]), arg[0]), dtypes.int64
+
+
 def _search_infer(operands: Sequence[Any], arg: str) -> tuple[Shape, DType]:
     """How many of sequence (rows or 1, length) come before each of values (rows, count). arg: left, right, below."""
     return operands[1].shape, dtypes.int64
@@ -218,6 +224,8 @@ register(Primitive("sort_blocks", "library", _words_infer))  # arg: the length o
 register(Primitive("merge_runs", "library", _words_infer))  # arg: the length of the runs that are sorted already
 register(Primitive("digit_counts", "library", _digit_counts_infer))
 register(Primitive("place_by_digit", "library", _words_infer))  # operands: words, digit_counts; arg: as there
+register(Primitive("top_words", "library", _top_words_infer))
+register(Primitive("inverse", "library", _words_infer))  # of permutations along the middle of three dimensions
 register(Primitive("search", "library", _search_infer))
 
 

@@ -10,7 +10,7 @@ from netcl.ops.creation import iota, zeros
 from netcl.ops.joining import cat
 from netcl.ops.scans import running
 from netcl.ops.shape import axis_of
-from netcl.ops.sorting import order, picked
+from netcl.ops.sorting import inverse_order, order, picked
 from netcl.tensor import Tensor
 
 __all__ = ["unique", "unique_consecutive"]
@@ -59,7 +59,7 @@ def _distinct(name: str, input: Tensor, inverse: bool, counts: bool, dim: int | 
     count = int(numbers[-1].item()) + 1
     starts = _put(count, numbers.flip(0), iota((size,), 0, input._value.device).flip(0))  # the last put is the first
     values = items.index_select(axis, picked(positions, 0, starts))
-    of_each = _put(size, positions, numbers)
+    of_each = picked(numbers, 0, inverse_order(positions, 0))
     ends = cat([starts.narrow(0, 1, count - 1), iota((1,), 0, input._value.device) + size])
     return _results(
         values, of_each if dim is not None else of_each.reshape(input.shape), ends - starts, inverse, counts

@@ -23,6 +23,8 @@ __all__ = ["argsort", "kthvalue", "msort", "sort", "topk"]
 METHODS = __all__
 
 SHORTEST_CHUNK = 8192  # elements of a row that are worth a work-item of their own
+POSITION = 0xFFFFFFFF  # the half of a word where the position is
+FEW, MOST_KEPT = 8, 128  # no sort for the first 1/8 of a row or less, and at most so many
 
 
 def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Any:
@@ -33,8 +35,9 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool
     >>> values, indices
     (tensor([1., 2., 3.]), tensor([1, 2, 0]))
     """
-    indices = argsort(input, dim, descending)
-    return named("sort", picked(input, axis_of("sort", dim, input.ndim), indices), indices)
+    axis = axis_of("sort", dim, input.ndim)
+    indices = order(input, axis, bool(descending))
+    return named("sort", permuted(input, axis, indices), indices)
 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:
@@ -62,7 +65,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
         raise RuntimeError(f"topk: k must be between 0 and {size}, the size of dimension {dim}, got {k}")
     if not input.ndim:
         return named("topk", *((t if k else t.reshape(1).narrow(0, 0, 0)) for t in sort(input)))
-    indices = order(input, axis, bool(largest)).narrow(axis, 0, k)
+    indices = order(input, axis, bool(largest), k)
     return named("topk", picked(input, axis, indices), indices)
 
 
@@ -74,7 +77,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
         raise RuntimeError(f"kthvalue: k must be between 1 and {size}, the size of dimension {dim}, got {k}")
     if not input.ndim:
         return named("kthvalue", *sort(input))
-    indices = order(input, axis, False).narrow(axis, k - 1, 1)
+    indices = order(input, axis, False, k).narrow(axis, k - 1, 1)
     return along("kthvalue", input, axis, indices, keepdim)
 
 
@@ -94,41 +97,88 @@ def picked(input: Tensor, axis: int, indices: Tensor) -> Tensor:
     return result
 
 
+def permuted(input: Tensor, axis: int, indices: Tensor) -> Tensor:
+    """A gather by a permutation: its gradient is one by the inverse."""
+    if not input.ndim:
+        return input.clone()
+    result = Tensor._wrap(record("gather", [input._value, indices._value], axis))
+    if input._tracked and tape.is_grad_enabled():
+        tape._connect("gather", _permuted_gradient, (input, indices), axis, (result,))
+    return result
+
+
+def _permuted_gradient(g: Tensor, y: Any, x: Any, indices: Tensor, axis: int) -> tuple:
+    return permuted(g, axis, inverse_order(indices, axis)), None
+
+
+def inverse_order(indices: Tensor, axis: int) -> Tensor:
+    """Where each position stands in a permutation along axis."""
+    shape = indices._value.shape
+    if not prod(shape):
+        return indices
+    folded = indices.reshape(prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]))
+    return apply("inverse", (folded,)).reshape(shape)
+
+
 # ---- the permutation ---------------------------------------------------------------------------------------------
 
 
-def order(input: Tensor, axis: int, descending: bool) -> Tensor:
-    """The stable sorting permutation along one axis, as int64."""
+def order(input: Tensor, axis: int, descending: bool, count: int | None = None) -> Tensor:
+    """The stable sorting permutation along one axis, or the first `count` positions of it, as int64."""
     device = input._value.device
     if not input.ndim:
         return iota((1,), 0, device).reshape(())
     target = target_for(device)
-    arg = axis, descending, target.work_items if target.kind == "cpu" else 0
+    size = input._value.shape[axis]
+    arg = axis, descending, target.work_items if target.kind == "cpu" else 0, size if count is None else count
     return apply_composite("sort_order", (input.detach(),), arg, None)
 
 
 def _infer(operands: Any, arg: tuple) -> tuple:
-    return operands[0].shape, dtypes.int64
+    shape, axis = operands[0].shape, arg[0]
+    return (*shape[:axis], arg[3], *shape[axis + 1 :]), dtypes.int64
 
 
-def _body(x: Any, arg: tuple[int, bool, int]) -> Any:
+def _body(x: Any, arg: tuple[int, bool, int, int]) -> Any:
     """Rows of words, sorted; 64-bit elements by the low half of their keys first, then these ranks by the high half."""
-    axis, descending, work_items = arg
+    axis, descending, work_items, count = arg
     shape = x.shape
     folded = Tensor._wrap(x).reshape(prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])).permute(0, 2, 1)
     rows = folded.reshape(-1, shape[axis])
     direction = "down" if descending else "up"
     ranks = iota(tuple(rows.shape), 1, None)
-    bits = key_bits(rows.dtype)
+    first, last = (32 + bit for bit in key_bits(rows.dtype))
 
-    def ranked(elements: Tensor, half: str) -> Tensor:
-        words = apply(f"sort_word_{half}_{direction}", (elements, ranks))
-        return _sorted(words, bits[0] + 32, bits[1] + 32, work_items) & 0xFFFFFFFF
+    def words(elements: Tensor, half: str) -> Tensor:
+        return apply(f"sort_word_{half}_{direction}", (elements, ranks))
 
-    found = ranked(rows, "low")
     if rows.dtype in (dtypes.int64, dtypes.float64):
-        found = picked(found, 1, ranked(picked(rows, 1, found), "high"))
-    return found.reshape(folded.shape).permute(0, 2, 1).reshape(shape)._value
+        found = _sorted(words(rows, "low"), first, last, work_items) & POSITION
+        found = picked(found, 1, _sorted(words(picked(rows, 1, found), "high"), first, last, work_items) & POSITION)
+    elif count * FEW <= shape[axis] and count <= MOST_KEPT:
+        found = _first(words(rows, "low"), count, work_items) & POSITION
+    else:
+        found = _sorted(words(rows, "low"), first, last, work_items) & POSITION
+    found = found.narrow(1, 0, count).reshape(folded.shape[0], folded.shape[1], count).permute(0, 2, 1)
+    return found.reshape(*shape[:axis], count, *shape[axis + 1 :])._value
+
+
+def _first(words: Tensor, count: int, work_items: int) -> Tensor:
+    """The first words of each row in order: those of each part of it, then those of these."""
+    rows, length = words.shape
+    if work_items:
+        chunks = max(1, min(-(-work_items // rows), length // SHORTEST_CHUNK))
+        found = apply("top_words", (words,), (count, -(-length // chunks))).reshape(rows, -1)
+        return apply("top_words", (found,), (count, found.shape[1])).reshape(rows, count) if chunks > 1 else found
+    while length > TILE:
+        blocks = -(-length // TILE)
+        candidates = tuple(iota((blocks, count), axis, None).reshape(1, -1) for axis in (0, 1))
+        places = (candidates[0] * TILE + candidates[1]).expand(rows, -1)
+        inside = places < length
+        sorted_blocks = apply("sort_blocks", (words,), TILE)
+        words = picked(sorted_blocks, 1, places.where(inside, 0)).where(inside, -1)  # as unsigned, -1 is the largest
+        length = blocks * count
+    return _sorted(words, 0, 0, 0)
 
 
 def _sorted(words: Tensor, first: int, last: int, work_items: int) -> Tensor:

@@ -10,14 +10,25 @@ DRAWS = np.random.default_rng(0)
 
 
 def test_unique_in_all_forms_equals_pytorch(place, torch):
+    x = np.repeat(DRAWS.integers(0, 2, (5, 3)), 2, 0)
+    for given in ({}, {"dim": 0}):
+        for name in ("unique", "unique_consecutive"):
+            ours = getattr(nc, name)(nc.tensor(x), return_inverse=True, return_counts=True, **given)
+            theirs = getattr(torch, name)(torch.tensor(x), return_inverse=True, return_counts=True, **given)
+            for a, b in zip(ours, theirs, strict=True):
+                close(a, b, 0, f"{name} {given}")
+
+
+@pytest.mark.long
+def test_unique_along_any_dimension_of_any_dtype(place, torch):
     x = DRAWS.integers(-3, 4, (4, 6))
-    for given in ({}, {"dim": 0}, {"dim": 1}):
-        for array in (x, x.astype(np.float32), np.repeat(x, 3, 0)):
-            for name in ("unique", "unique_consecutive"):
-                ours = getattr(nc, name)(nc.tensor(array), return_inverse=True, return_counts=True, **given)
-                theirs = getattr(torch, name)(torch.tensor(array), return_inverse=True, return_counts=True, **given)
-                for a, b in zip(ours, theirs, strict=True):
-                    close(a, b, 0, f"{name} {given}")
+    for dim in (None, 0, 1):
+        for array in (x, x.astype(np.float32), np.repeat(x, 3, 0), x[:, :1] > 0):
+            values(
+                torch,
+                {"unique": lambda m, t, d=dim: m.unique(t, return_inverse=True, return_counts=True, dim=d)},
+                array,
+            )
 
 
 def test_unique_of_special_tensors(torch):

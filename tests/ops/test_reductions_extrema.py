@@ -47,12 +47,15 @@ def test_max_with_another_tensor_is_maximum(torch):
 
 def test_extrema_of_every_dtype_have_pytorchs_values_and_first_positions(place, torch):
     numbers = DRAWS.integers(-100, 100, (4, 7))
+    cases = []
     for name in ("int8", "int16", "int32", "int64", "uint8", "bool", "float16", "bfloat16", "float64"):
         if name == "float64" and not nc.current_device().capabilities.fp64:
             continue
         a, b = nc.tensor(numbers).to(getattr(nc, name)), torch.tensor(numbers).to(getattr(torch, name))
         found = [*a.max(1), *a.min(0), a.max(), a.prod(1), a.all(1), a.any(0), a.count_nonzero(0)]
         wanted = [*b.max(1), *b.min(0), b.max(), b.prod(1), b.all(1), b.any(0), b.count_nonzero(0)]
+        cases.append((name, found, wanted))
+    for name, found, wanted in cases:
         for ours, theirs in zip(found, wanted, strict=True):
             close(ours, theirs, 1e-2 if "float" in name else 0, name)
 

@@ -38,12 +38,15 @@ def test_running_extrema_take_the_last_of_equals_and_keep_nan(place, torch):
 
 def test_scans_of_every_dtype(place, torch):
     numbers = DRAWS.integers(0, 4, (2, 9))
+    cases = []
     for name in ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float64"):
         if name == "float64" and not nc.current_device().capabilities.fp64:
             continue
         a, b = nc.tensor(numbers).to(getattr(nc, name)), torch.tensor(numbers).to(getattr(torch, name))
         found = [a.cumsum(1), a.cumprod(0), *a.cummax(1), *a.cummin(1), a.cumsum(1, dtype=nc.float32)]
         wanted = [b.cumsum(1), b.cumprod(0), *b.cummax(1), *b.cummin(1), b.cumsum(1, dtype=torch.float32)]
+        cases.append((name, found, wanted))
+    for name, found, wanted in cases:
         for ours, theirs in zip(found, wanted, strict=True):
             close(ours, theirs, 0, name)
 

@@ -20,17 +20,18 @@ def with_ties_and_nans() -> np.ndarray:
     return x
 
 
-def sorted_alike(torch, x, dims=(-1,)) -> None:
+def sorted_alike(torch, *arrays, dims=(-1,)) -> None:
     """Stable in both directions: even the positions are the same."""
-    ours = [(dim, down, nc.tensor(x).sort(dim, down)) for dim in dims for down in (False, True)]
-    for dim, down, found in ours:
+    cases = [(x, dim, down) for x in arrays for dim in dims for down in (False, True)]
+    ours = [nc.tensor(x).sort(dim, down) for x, dim, down in cases]
+    for (x, dim, down), found in zip(cases, ours, strict=True):
         wanted = torch.sort(torch.tensor(x), dim=dim, descending=down, stable=True)
         close(found.indices, wanted.indices, 0, f"{x.shape} {x.dtype} along {dim}, {down}")
         close(found.values, wanted.values, 0)
 
 
 def test_sort_along_every_dimension_is_stable_with_nan_as_the_largest(place, torch):
-    sorted_alike(torch, with_ties_and_nans(), (0, 1, 2))
+    sorted_alike(torch, with_ties_and_nans(), dims=(0, 1, 2))
 
 
 @pytest.mark.parametrize("shape", [(2, 700), (20_001,), (3, 17_000)])
@@ -38,19 +39,19 @@ def test_long_rows(shape, place, torch):
     sorted_alike(torch, np.round(np.random.default_rng(1).standard_normal(shape) * 1000).astype(np.float32))
 
 
-@pytest.mark.parametrize("name", ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float64"])
-def test_every_dtype(name, place, torch):
-    if name == "float64" and not nc.current_device().capabilities.fp64:
-        pytest.skip("no float64 here")
-    x = (np.random.default_rng(2).standard_normal((2, 100)) * 100).astype(name)
-    sorted_alike(torch, x % 2 if name == "bool" else x)
+def test_every_dtype(place, torch):
+    names = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16"]
+    if nc.current_device().capabilities.fp64:
+        names.append("float64")
+    numbers = np.random.default_rng(2).integers(-100, 100, (2, 40))
+    sorted_alike(torch, *((numbers % 2 if name == "bool" else numbers).astype(name) for name in names))
 
 
 def test_bfloat16_and_large_integers(place, torch):
     a, b = nc.tensor(X[0]).bfloat16().sort(1), torch.tensor(X[0]).bfloat16().sort(dim=1, stable=True)
     close(a.values, b.values, 0)
     close(a.indices, b.indices, 0)
-    sorted_alike(torch, np.random.default_rng(3).integers(-(2**63), 2**63 - 1, (2, 300)))
+    sorted_alike(torch, np.random.default_rng(3).integers(-(2**63), 2**63 - 1, (2, 40)))
 
 
 @pytest.mark.long
@@ -92,6 +93,18 @@ def test_topk_and_kthvalue_equal_pytorch(place, torch):
         "argsort": lambda m, t: m.argsort(t, dim=0, descending=True),
     }
     values(torch, cases, X)
+
+
+@pytest.mark.parametrize("shape", [(3, 401), (20_001,), (2, 17_000)])
+def test_few_of_many_are_the_first_of_the_sorted(shape, place, torch):
+    x = np.round(np.random.default_rng(6).standard_normal(shape) * 100).astype(np.float32)
+    x.reshape(-1)[::97] = np.nan
+    ours = [nc.tensor(x).topk(k, largest=largest) for k in (1, 20) for largest in (True, False)]
+    ours.append(nc.tensor(np.ascontiguousarray(x.T)).T.topk(7))
+    sorts = [torch.sort(torch.tensor(x), dim=-1, descending=down, stable=True) for down in (True, False)]
+    for (k, wanted), found in zip([(k, s) for k in (1, 20) for s in sorts] + [(7, sorts[0])], ours, strict=True):
+        close(found.indices, wanted.indices[..., :k], 0)
+        close(found.values, wanted.values[..., :k], 0)
 
 
 def test_medians_and_modes_equal_pytorch(place, torch):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netcl.codegen.ir import KernelSource, Layout, Node
-from netcl.codegen.library import compact, concat, radix_sort, scan, scatter, search, tile_sort
+from netcl.codegen.library import compact, concat, radix_sort, scan, scatter, search, tile_sort, top
 from netcl.codegen.library.writer import Writer
 from netcl.codegen.targets import Target
 
@@ -19,6 +19,7 @@ WRITERS: dict[str, Callable[[Writer], KernelSource]] = {
     "compact": compact.write,
     "concat": concat.write,
     "digit_counts": radix_sort.write_counts,
+    "inverse": top.write_inverse,
     "merge_runs": tile_sort.write_merge,
     "place_by_digit": radix_sort.write_placed,
     "recurrence": scan.write_recurrence,
@@ -28,6 +29,7 @@ WRITERS: dict[str, Callable[[Writer], KernelSource]] = {
     "search": search.write,
     "sort_blocks": tile_sort.write_blocks,
     "sort_rows": radix_sort.write_rows,
+    "top_words": top.write,
 }
 
 

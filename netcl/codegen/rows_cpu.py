@@ -6,7 +6,7 @@ the end), else along the last outer one (each lane is a row of its own, and noth
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from netcl.codegen import expressions as cl
 from netcl.codegen.ir import Node, indent
@@ -21,13 +21,14 @@ TILE = 64  # rows of a tile where a map transposes
 LONG_LOOP = 4096  # iterations after which a running sum is put aside, so that long float32 sums stay accurate
 
 
-def _at_same_place(node: Node) -> list[Node]:
-    """The elementwise nodes that a node is computed from at its own coordinates, itself among them."""
+def _at_same_place(node: Node, read: Container[Node]) -> list[Node]:
+    """The elementwise nodes that a node is computed from at its own coordinates, itself among them; not those that
+    are read from memory, nor what lies behind them."""
     found: list[Node] = []
     stack = [node]
     while stack:
         current = stack.pop()
-        if current.primitive.kind in ("elementwise", "compare") and current not in found:
+        if current.primitive.kind in ("elementwise", "compare") and current not in found and current not in read:
             found.append(current)
             stack.extend(current.src)
     return found
@@ -45,16 +46,18 @@ class CpuRows(Rows):
 
     def _keeps(self) -> list[tuple[int, Node, Node]]:
         """Softmax and its kin: exp(x - max) is summed, and then divided by the sum. The result's memory keeps it."""
+        bindings = self.kernel.bindings
         found: dict[Node, tuple[int, Node, Node]] = {}
         in_order = sorted(self.full_outputs, key=lambda pair: self.kernel.sweep[pair[0]])  # the last written keeps
         for result, at in in_order if self.vector_inner else ():
-            own = _at_same_place(result)
+            own = _at_same_place(result, bindings)
             for reduction in self.row_reductions:
                 sweep = self.kernel.sweep[reduction.node]
                 if sweep < self.kernel.sweep[result] and reduction.source == at:
-                    shared = [n for n in _at_same_place(reduction.node.src[0]) if n in own and n.op in COSTLY]
+                    summed = _at_same_place(reduction.node.src[0], bindings)
+                    shared = [n for n in summed if n in own and n.op in COSTLY]
                     fitting = [n for n in shared if n.shape == result.shape and n.dtype is result.dtype]
-                    if fitting and result not in self.kernel.bindings:
+                    if fitting and result not in bindings:
                         found[fitting[0]] = (sweep, fitting[0], result)
                         break
         return list(found.values())

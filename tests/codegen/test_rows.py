@@ -55,3 +55,16 @@ def test_two_results_of_different_sweeps_may_share_an_exponential(place):
     one = wide / wide.sum(1, keepdims=True)
     np.testing.assert_allclose(second.numpy(), wide - (one**2).sum(1, keepdims=True), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(first.numpy(), one, rtol=1e-5)
+
+
+def test_what_another_kernel_has_computed_is_read_and_not_computed_again(place):
+    found = []
+    for eager in (False, True):
+        nc.manual_seed(0)
+        model = nc.nn.Sequential(nc.nn.Linear(8, 36), nc.nn.LayerNorm(36), nc.nn.GELU(), nc.nn.Linear(36, 3))
+        x, y = nc.randn(16, 8), nc.randint(3, (16,))
+        with nc.eager(eager):
+            nc.nn.functional.cross_entropy(model(x), y).backward()
+            found.append([p.grad.numpy() for p in model.parameters()])
+    for fused, separate in zip(*found, strict=True):
+        np.testing.assert_allclose(fused, separate, rtol=1e-4, atol=1e-6)

@@ -62,6 +62,7 @@ from netcl.ops.losses.binary import (
     soft_margin_loss,
 )
 from netcl.ops.losses.classes import focal_loss, nll_loss
+from netcl.ops.losses.ctc import ctc_loss
 from netcl.ops.losses.likelihood import gaussian_nll_loss, kl_div, poisson_nll_loss
 from netcl.ops.losses.margins import multi_margin_loss, multilabel_margin_loss
 from netcl.ops.losses.pairs import (
@@ -159,6 +160,7 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
     "dice_loss",
     "dropout",
     "dropout1d",

@@ -13,7 +13,7 @@ from netcl.nn.losses.binary import (
     SoftMarginLoss,
 )
 from netcl.nn.losses.classes import CrossEntropyLoss, FocalLoss, MultiLabelMarginLoss, MultiMarginLoss, NLLLoss
-from netcl.nn.losses.likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
+from netcl.nn.losses.likelihood import CTCLoss, GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
 from netcl.nn.losses.pairs import (
     CosineEmbeddingLoss,
     HingeEmbeddingLoss,
@@ -28,7 +28,7 @@ from netcl.ops.fused_ops import cross_entropy
 from netcl.ops.reduction import mse_loss
 
 __all__ = [
-    "BCELoss", "BCEWithLogitsLoss", "CosineEmbeddingLoss", "CrossEntropyLoss", "DiceLoss", "FocalLoss",
+    "BCELoss", "BCEWithLogitsLoss", "CTCLoss", "CosineEmbeddingLoss", "CrossEntropyLoss", "DiceLoss", "FocalLoss",
     "GaussianNLLLoss", "HingeEmbeddingLoss", "HuberLoss", "InfoNCELoss", "KLDivLoss", "L1Loss", "LogCoshLoss",
     "MSELoss", "MarginRankingLoss", "MultiLabelMarginLoss", "MultiLabelSoftMarginLoss", "MultiMarginLoss",
     "NLLLoss", "PairwiseDistance", "PoissonNLLLoss", "QuantileLoss", "SigmoidFocalLoss", "SmoothL1Loss",

@@ -6,6 +6,7 @@ from typing import Any
 
 from netcl.nn.losses.base import Loss
 from netcl.ops.losses import likelihood as losses
+from netcl.ops.losses.ctc import ctc_loss
 from netcl.tensor import Tensor
 
 
@@ -51,4 +52,18 @@ class PoissonNLLLoss(Loss):
     def forward(self, log_input: Tensor, target: Tensor) -> Tensor:
         return losses.poisson_nll_loss(
             log_input, target, self.log_input, self.full, eps=self.eps, reduction=self.reduction
+        )
+
+
+class CTCLoss(Loss):
+    """`ctc_loss` as a module."""
+
+    def __init__(self, blank: int = 0, reduction: Any = "mean", zero_infinity: bool = False):
+        super().__init__(reduction=reduction)
+        self.blank = blank
+        self.zero_infinity = zero_infinity
+
+    def forward(self, log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any) -> Tensor:
+        return ctc_loss(
+            log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction, self.zero_infinity
         )

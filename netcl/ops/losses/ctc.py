@@ -1,8 +1,8 @@
 """The loss of connectionist temporal classification: all alignments of a sequence of symbols with longer input.
 
 Graves, Fernandez, Gomez, Schmidhuber: Connectionist Temporal Classification, 2006. The symbols are written with a blank
-around each: 2 S + 1 states. `alpha` is the logarithm of the probability of all ways into a state, `beta` of all ways out
-of it to the end; both go from one time to the next by a step that is one kernel, the same for every time.
+around each: 2 S + 1 states. `alpha` is the logarithm of the probability of all ways into a state, `beta` of all ways
+out of it to the end; both go from one time to the next by a step that is one kernel, the same for every time.
 """
 
 from __future__ import annotations

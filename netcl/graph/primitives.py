@@ -189,7 +189,7 @@ def _concat_infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
     return (outer, sum(piece.shape[1] for piece in operands), inner), operands[0].dtype
 
 
-register(Primitive("concat", "library", _concat_infer))  # gradient: ops.joining
+register(Primitive("concat", "library", _concat_infer))  # in the composite "cat"
 
 
 def _words_infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:

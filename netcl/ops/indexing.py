@@ -33,8 +33,9 @@ def is_basic(index: Any) -> bool:
 
 
 def getitem(input: Tensor, index: Any) -> Tensor:
-    """input[index]: ints, slices, None and `...` give a view; integer tensors, lists and arrays pick elements; bools
-    are masks, and what a mask picks has a shape that depends on the data: one read of a count by the host.
+    """input[index]: ints, slices, None and `...` give a view; integer tensors (also 0-d ones), lists and arrays pick
+    elements into a new tensor; bools are masks, and what a mask picks has a shape that depends on the data: one read of
+    a count by the host.
 
     IndexError for what is out of range (found by the device: at the next read of a value), does not broadcast, is no
     index or too many of them.

@@ -7,8 +7,10 @@ from functools import cache
 from math import prod
 from typing import Any
 
-from netcl.autograd.tape import apply_composite
+from netcl.autograd.tape import apply, apply_composite
 from netcl.core import dtypes
+from netcl.core.dtypes import DType
+from netcl.graph import primitives
 from netcl.ops.creation import zeros
 from netcl.ops.elementwise import check_devices
 from netcl.ops.shape import axis_of
@@ -46,69 +48,50 @@ def _sequence(name: str, tensors: Any) -> list[Tensor]:
     for place, tensor in enumerate(tensors):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name}: expected tensors, got {type(tensor).__name__} at position {place}")
-    if tensors:
-        check_devices(name, *tensors)
+        if tensor._value.device is not tensors[0]._value.device:
+            check_devices(name, *tensors)
     return list(tensors)
 
 
 def _cat(name: str, tensors: list[Tensor], dim: int) -> Tensor:
     if not tensors:
         raise ValueError(f"{name}: expected at least one tensor")
-    for place, tensor in enumerate(tensors):
-        if not tensor.ndim:
-            raise RuntimeError(f"{name}: the tensor at position {place} has no dimensions; use stack, or .reshape(1)")
-    dtype = tensors[0].dtype
-    for tensor in tensors:
-        dtype = dtypes.promote(dtype, tensor.dtype)
     kept = [tensor for tensor in tensors if tensor._value.shape != (0,)]
     if not kept:
+        dtype = _joined_dtype([tensor._value for tensor in tensors])
         return zeros(0, dtype=dtype, device=tensors[0].device)
     shape = kept[0]._value.shape
-    axis = axis_of(name, dim, len(shape))
-    for place, tensor in enumerate(kept):
+    axis = axis_of(name, dim, len(shape)) if shape else 0
+    before, after = shape[:axis], shape[axis + 1 :]
+    for tensor in kept:
         own = tensor._value.shape
-        if len(own) != len(shape) or any(a != b for d, (a, b) in enumerate(zip(own, shape, strict=True)) if d != axis):
-            raise RuntimeError(
-                f"{name}: tensors of shapes {list(shape)} and {list(own)} (position {place}) can't be joined along "
-                f"dimension {axis}: all other sizes must agree"
-            )
-    outer, inner = prod(shape[:axis]), prod(shape[axis + 1 :])
-    pieces = [tensor.to(dtype).reshape(outer, tensor._value.shape[axis], inner) for tensor in kept]
-    joined = _join(pieces)
-    return joined.reshape(*shape[:axis], joined._value.shape[1], *shape[axis + 1 :])
+        if not own or own[:axis] != before or own[axis + 1 :] != after:
+            raise _misfit(name, tensors, shape, axis)
+    dtype = _joined_dtype([tensor._value for tensor in tensors])
+    if dtype is not _joined_dtype([tensor._value for tensor in kept]):
+        kept = [tensor.to(dtype) for tensor in kept]  # what is left out has its part in the dtype
+    return _recorded(kept, axis, False)
 
 
-def _join(pieces: list[Tensor]) -> Tensor:
-    """Pieces of three dimensions and one dtype, joined along the middle."""
-    while True:
-        full = [piece for piece in pieces if piece.numel()]
-        pieces = full or pieces[:1] if pieces[0].shape[0] and pieces[0].shape[2] else pieces
-        if len(pieces) == 1:
-            return pieces[0].clone()
-        if len(pieces) <= MOST_PIECES:
-            return _joined(pieces)
-        pieces = [
-            _joined(pieces[start : start + MOST_PIECES]) if start + 1 < len(pieces) else pieces[start]
-            for start in range(0, len(pieces), MOST_PIECES)
-        ]
+def _joined_dtype(values: Sequence[Any]) -> DType:
+    dtype = values[0].dtype
+    for value in values:
+        if value.dtype is not dtype:
+            dtype = dtypes.promote(dtype, value.dtype)
+    return dtype
 
 
-def _joined(pieces: list[Tensor]) -> Tensor:
-    return apply_composite("concat", pieces, None, _gradient(tuple(piece._value.shape[1] for piece in pieces)))
-
-
-@cache
-def _gradient(lengths: tuple[int, ...]) -> Callable[..., tuple]:
-    """The gradient is cut up again; it reads no piece, only how long they were."""
-
-    def rule(g: Tensor, y: Any, *pieces_and_arg: Any) -> tuple:
-        found, start = [], 0
-        for length in lengths:
-            found.append(g.narrow(1, start, length))
-            start += length
-        return tuple(found)
-
-    return rule
+def _misfit(name: str, tensors: list[Tensor], shape: tuple[int, ...], axis: int) -> RuntimeError:
+    for place, tensor in enumerate(tensors):
+        own = tensor._value.shape
+        if not own:
+            return RuntimeError(f"{name}: the tensor at position {place} has no dimensions; use stack, or .reshape(1)")
+        if own != (0,) and (own[:axis] != shape[:axis] or own[axis + 1 :] != shape[axis + 1 :]):
+            break
+    return RuntimeError(
+        f"{name}: tensors of shapes {list(shape)} and {list(own)} (position {place}) can't be joined along "
+        f"dimension {axis}: all other sizes must agree"
+    )
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -122,8 +105,56 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
             raise RuntimeError(
                 f"stack: tensors must have one shape, got {list(shape)} and {list(tensor.shape)} (position {place})"
             )
-    axis = axis_of("stack", dim, len(shape) + 1)
-    return _cat("stack", [tensor.unsqueeze(axis) for tensor in tensors], axis)
+    return _recorded(tensors, axis_of("stack", dim, len(shape) + 1), True)
+
+
+# ---- one record, expanded with the plan --------------------------------------------------------------------------
+
+
+def _recorded(tensors: Sequence[Tensor], axis: int, stacked: bool) -> Tensor:
+    lengths = tuple([1 if stacked else tensor._value.shape[axis] for tensor in tensors])
+    return apply_composite("cat", tensors, (axis, stacked), _gradient(lengths, axis, stacked))
+
+
+@cache
+def _gradient(lengths: tuple[int, ...], axis: int, stacked: bool) -> Callable[..., tuple]:
+    """The gradient is cut up again; it reads no piece, only how long they were."""
+
+    def rule(g: Tensor, y: Any, *pieces_and_arg: Any) -> tuple:
+        found, start = [], 0
+        for length in lengths:
+            part = g.narrow(axis, start, length)
+            found.append(part.squeeze(axis) if stacked else part)
+            start += length
+        return tuple(found)
+
+    return rule
+
+
+def _infer(values: Sequence[Any], arg: tuple[int, bool]) -> tuple:
+    axis, stacked = arg
+    shape = values[0].shape
+    length = len(values) if stacked else sum([value.shape[axis] for value in values])
+    return (*shape[:axis], length, *shape[axis if stacked else axis + 1 :]), _joined_dtype(values)
+
+
+def _body(*values_and_arg: Any) -> Any:
+    *values, (axis, stacked) = values_and_arg
+    shape, dtype = _infer(values, (axis, stacked))
+    outer, inner = prod(shape[:axis]), prod(shape[axis + 1 :])
+    lengths = [1 if stacked else value.shape[axis] for value in values]
+    pieces = [
+        Tensor._wrap(value).to(dtype).reshape(outer, length, inner)
+        for value, length in zip(values, lengths, strict=True)
+        if length or not any(lengths)
+    ]
+    while len(pieces) > 1:
+        groups = [pieces[start : start + MOST_PIECES] for start in range(0, len(pieces), MOST_PIECES)]
+        pieces = [apply("concat", group) if len(group) > 1 else group[0] for group in groups]
+    return pieces[0].clone().reshape(shape)._value if len(values) == 1 else pieces[0].reshape(shape)._value
+
+
+primitives.composite("cat", _infer, _body)
 
 
 # ---- stacks by name ----------------------------------------------------------------------------------------------

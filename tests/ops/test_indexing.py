@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import netcl as nc
 from netcl.ops.indexing import setitem_value
@@ -122,6 +124,52 @@ def test_any_index_reads_and_assigns_what_pytorch_does_with_all_gradients(place,
     check_reading(torch, list(INDICES))
     for kind in ("number", "row", "full"):
         check_assigning(torch, list(INDICES), kind)
+
+
+@st.composite
+def expressions(draw) -> tuple[tuple[int, ...], tuple]:
+    """A shape and an index of any mix, tensors of one broadcast shape among it."""
+    shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)))
+    together = draw(st.sampled_from([(), (1,), (3,), (2, 3), (2, 1)]))
+    index: list = []
+    axis = 0
+    while axis < len(shape):
+        kind = draw(st.sampled_from(["int", "slice", "slice", "none", "tensor", "tensor", "mask", "dots"]))
+        size = shape[axis]
+        if kind == "none":
+            index.append(None)
+            continue
+        if kind == "dots" and not any(item is ... for item in index):
+            index.append(...)
+            axis += draw(st.integers(0, len(shape) - axis))
+            continue
+        if kind == "mask" and together in ((), (1,)):
+            index.append(np.arange(size) == draw(st.integers(0, size - 1)))  # one place: fits every other tensor
+        elif kind == "int":
+            index.append(draw(st.integers(-size, size - 1)))
+        elif kind == "tensor":
+            places = draw(st.lists(st.integers(-size, size - 1), min_size=6, max_size=6))
+            own = draw(st.sampled_from([together, together[1:]]))
+            index.append(np.array(places[: int(np.prod(own))]).reshape(own))
+        else:
+            bounds = st.none() | st.integers(-size - 1, size + 1)
+            index.append(slice(draw(bounds), draw(bounds), draw(st.sampled_from([None, 1, 2]))))
+        axis += 1
+    return shape, tuple(index)
+
+
+@settings(deadline=None, max_examples=40, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(case=expressions())
+def test_any_mix_of_indices_reads_and_assigns_what_pytorch_does(torch, case):
+    shape, index = case
+    array = np.arange(np.prod(shape)).reshape(shape)
+    x, y = nc.tensor(array), torch.tensor(array)
+    got, want = x[of(index, nc.tensor)], y[of(index, torch.tensor)]
+    assert tuple(got.shape) == tuple(want.shape)
+    np.testing.assert_array_equal(got.numpy(), want.numpy())
+    x[of(index, nc.tensor)] = -got - 1
+    y[of(index, torch.tensor)] = -want - 1
+    np.testing.assert_array_equal(x.numpy(), y.numpy())
 
 
 def test_of_values_for_one_place_the_last_one_stays_and_only_it_has_a_gradient(place):

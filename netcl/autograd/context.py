@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from weakref import ref
 
-from netcl.autograd import tape
+from netcl.autograd import engine, tape
+from netcl.autograd.rules import Meta
 from netcl.autograd.tape import Node
 from netcl.tensor import Tensor
 
@@ -135,9 +136,10 @@ class FunctionNode(Node):
         if self.released:
             raise self._second_time()
         if self.ctx._materialize:
-            metas = [None if m is None else tape.Meta(*m) for m in self.result]
+            metas = [None if m is None else Meta(*m) for m in self.result]
             gradients = [
-                tape._zeros_like(m) if g is None and m is not None else g for g, m in zip(gradients, metas, strict=True)
+                engine.zeros_like(m) if g is None and m is not None else g
+                for g, m in zip(gradients, metas, strict=True)
             ]
         made = self.function._backward()(self.ctx, *gradients)
         made = made if isinstance(made, tuple) else tuple(made) if isinstance(made, list) else (made,)
@@ -173,7 +175,7 @@ class FunctionNode(Node):
                 f"Function {self.name()} returned an invalid gradient at index {number} - got {list(gradient.shape)} "
                 f"but expected shape compatible with {list(shape)}"
             )
-        return tape._fit(gradient, tape.Meta(*meta))
+        return engine.fitted(gradient, Meta(*meta))
 
     def release(self) -> None:
         super().release()

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from netcl.autograd import tape
+from netcl.autograd import engine
 from netcl.autograd.gradients import grad
+from netcl.autograd.rules import Meta
 from netcl.autograd.tape import enable_grad
 from netcl.ops.creation import iota
 from netcl.ops.joining import stack
@@ -59,7 +60,7 @@ def _block(y: Tensor, xs: list[Tensor], create_graph: bool, strict: bool) -> lis
 
 
 def _empty(y: Tensor, x: Tensor) -> Tensor:
-    return tape._zeros_like(tape.Meta((*y.shape, *x.shape), x.dtype, x.device))
+    return engine.zeros_like(Meta((*y.shape, *x.shape), x.dtype, x.device))
 
 
 def hessian(
@@ -116,7 +117,7 @@ def jvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
 
 def _forward_product(ys: Sequence[Tensor], xs: list[Tensor], directions: Any, create_graph: bool) -> list[Any]:
     """Jacobian times directions: the gradients in w of (w times Jacobian), which is linear in w."""
-    weights = [tape._zeros_like(y).requires_grad_() for y in ys]
+    weights = [engine.zeros_like(y).requires_grad_() for y in ys]
     back = _gradients(ys, xs, weights, True)
     kept = [(b, d) for b, d in zip(back, directions, strict=True) if b is not None and b.requires_grad]
     if not kept:
@@ -190,7 +191,7 @@ def _directions(name: str, v: Any, like: Sequence[Tensor], scalars: bool) -> lis
     if v is None:
         if len(like) != 1 or like[0].numel() != 1:
             raise RuntimeError(f"{name}: v can be left out only where there is a single number; pass v")
-        return [tape._zeros_like(like[0]) + 1.0]
+        return [engine.zeros_like(like[0]) + 1.0]
     given = [v] if isinstance(v, Tensor) else list(v)
     if len(given) != len(like):
         raise RuntimeError(f"{name}: v has {len(given)} tensors, expected {len(like)}")
@@ -230,7 +231,7 @@ def _check_reach(name: str, ys: Sequence[Tensor], xs: Sequence[Tensor], strict: 
 def _or_zeros(name: str, gradient: Any, like: Tensor, strict: bool) -> Tensor:
     if strict and (gradient is None or not gradient.requires_grad):
         raise RuntimeError(f"{name}: the derivative does not depend on the inputs, which strict=True forbids")
-    return tape._zeros_like(like) if gradient is None else gradient
+    return engine.zeros_like(like) if gradient is None else gradient
 
 
 def _given(tensors: Sequence[Tensor], single: bool, create_graph: bool) -> Any:

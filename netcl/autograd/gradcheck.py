@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from netcl.autograd import tape
+from netcl.autograd import engine
 from netcl.autograd.gradients import grad
 from netcl.autograd.tape import enable_grad
 from netcl.core import dtypes
@@ -95,7 +95,7 @@ def _compare(
 def _check_undefined(outputs: list[Tensor], inputs: list[Tensor]) -> None:
     """A gradient that arrives at one of several results alone is the same as zeros for the others."""
     for alone in range(len(outputs)):
-        one = [tape._zeros_like(y) + float(n == alone) for n, y in enumerate(outputs)]
+        one = [engine.zeros_like(y) + float(n == alone) for n, y in enumerate(outputs)]
         with_zeros = grad(outputs, inputs, one, retain_graph=True, allow_unused=True)
         without = grad(outputs[alone], inputs, one[alone], retain_graph=True, allow_unused=True)
         for n, (a, b) in enumerate(zip(with_zeros, without, strict=True)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from netcl.autograd import tape
+from netcl.autograd import engine, tape
 from netcl.graph.value import record_literal
 from netcl.tensor import Tensor
 
@@ -24,19 +24,19 @@ def backward(
     roots = _roots(_listed(tensors), grad_tensors)
     keep = create_graph if retain_graph is None else retain_graph
     if inputs is None:
-        tape.backward(roots, keep, create_graph)
+        engine.backward(roots, keep, create_graph)
         return
     chosen = _listed(inputs)
     if not chosen:
         raise RuntimeError("backward: inputs is empty; leave it out to reach every leaf")
     for t in chosen:
         _check_input("backward", t)
-    found = tape.backward(roots, keep, create_graph, chosen)
+    found = engine.backward(roots, keep, create_graph, chosen)
     with tape._GradMode(create_graph):
         for t in {id(t): t for t in chosen}.values():
-            gradient = found.get(tape.place_of(t))
+            gradient = found.get(engine.place_of(t))
             if gradient is not None:
-                tape.accumulate(t, gradient)
+                engine.accumulate(t, gradient)
 
 
 def grad(
@@ -65,10 +65,10 @@ def grad(
     for t in inputs:
         _check_input("grad", t)
     keep = create_graph if retain_graph is None else retain_graph
-    found = tape.backward(roots, keep, create_graph, inputs)
-    result = tuple([found.get(tape.place_of(t)) for t in inputs])
+    found = engine.backward(roots, keep, create_graph, inputs)
+    result = tuple([found.get(engine.place_of(t)) for t in inputs])
     if materialize_grads:
-        return tuple([tape._zeros_like(t) if g is None else g for g, t in zip(result, inputs, strict=True)])
+        return tuple([engine.zeros_like(t) if g is None else g for g, t in zip(result, inputs, strict=True)])
     if not allow_unused and any([g is None for g in result]):
         raise RuntimeError(
             "grad: one of the inputs was not used to compute the outputs; pass allow_unused=True for None"

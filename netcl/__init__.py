@@ -44,6 +44,7 @@ from netcl.ops.matrix_functions import *
 from netcl.ops.norms import *
 from netcl.ops.patches import *
 from netcl.ops.products import *
+from netcl.ops.queries import *
 from netcl.ops.ranges import *
 from netcl.ops.ranks import *
 from netcl.ops.rearrange import *
@@ -77,6 +78,8 @@ half = float16
 int = int32
 long = int64
 short = int16
+dtype = DType
+newaxis = None
 
 from netcl import data, nn, optim, special, utils  # noqa: E402  (they use the names above)
 from netcl.io import load, save  # noqa: E402

@@ -34,6 +34,7 @@ from netcl.ops import (
     norms,
     patches,
     products,
+    queries,
     ranks,
     rearrange,
     reduction,
@@ -75,7 +76,7 @@ def _unless_foreign(function: Any) -> Any:
 
 
 _METHODS: dict[str, Any] = {
-    "where": _where, "polygamma": special.polygamma_method, **conversion.METHODS_BY_NAME,
+    "where": _where, "polygamma": special.polygamma_method, **conversion.METHODS_BY_NAME, **queries.METHODS_BY_NAME,
     "__add__": elementwise.add, "__radd__": elementwise.add, "__sub__": elementwise.sub,
     "__rsub__": _reflected(elementwise.sub), "__mul__": elementwise.mul, "__rmul__": elementwise.mul,
     "__truediv__": division.true_divide, "__rtruediv__": _reflected(division.true_divide),
@@ -101,7 +102,8 @@ _MODULES = (
     elementwise, division, comparison, bits, special, types, activations, reduction, scans, linalg, shape, indexing,
     inplace, creation, conversion, interchange, sampling, gathering, scattering, masks, joining, splitting, extrema,
     truth, statistics, norms, rearrange, repeats, triangles, patches, sorting, ranks, searching, distinct, counting,
-    differences, fused_ops, products, einsum, distances, factorizations, spectra, matrix_functions, view_scatter,
+    differences, fused_ops, queries,
+    products, einsum, distances, factorizations, spectra, matrix_functions, view_scatter,
 )  # fmt: skip
 
 

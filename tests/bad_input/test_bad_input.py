@@ -158,7 +158,7 @@ def test_tensors_on_two_devices_do_not_mix():
         ("linear", lambda: F.linear(x, y)),
         ("lt", lambda: x < y),
         ("gather", lambda: x.gather(1, labels.reshape(2, 1))),
-        ("mul", lambda: F.layer_norm(x, 3, y[0])),
+        ("layer_norm", lambda: F.layer_norm(x, 3, y[0])),
         ("cross_entropy", lambda: F.cross_entropy(x, labels.to("opencl:0"), weight=y[0])),
         ("backward", lambda: nc.ones(2, 3, device="opencl:0", requires_grad=True).backward(y)),
     ):

@@ -1,0 +1,74 @@
+"""Questions about tensors and settings that have one answer in netcl, and tensors taken as they are.
+
+There are no complex, sparse, quantised or lazily negated tensors, and every kernel is deterministic.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netcl.tensor import Tensor
+
+__all__ = """
+    are_deterministic_algorithms_enabled clone conj conj_physical detach is_conj is_neg is_signed real resolve_conj
+    resolve_neg use_deterministic_algorithms
+""".split()
+METHODS = ["conj", "conj_physical", "is_conj", "is_neg", "ndimension", "resolve_conj", "resolve_neg"]
+METHODS_BY_NAME: dict[str, Any] = {
+    name: property(lambda input: False, doc="False: netcl has no such tensors.")
+    for name in ("is_meta", "is_mps", "is_nested", "is_sparse", "is_sparse_csr", "is_xpu")
+}
+METHODS_BY_NAME["itemsize"] = property(Tensor.element_size, doc="The bytes of an element.")
+METHODS_BY_NAME["real"] = property(lambda input: input, doc="The tensor itself: netcl has no complex dtypes.")
+
+
+def _itself(name: str) -> Any:
+    def function(input: Tensor) -> Tensor:
+        return input
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = "The tensor itself: netcl has no complex dtypes and no lazily negated tensors."
+    return function
+
+
+conj, conj_physical, real = _itself("conj"), _itself("conj_physical"), _itself("real")
+resolve_conj, resolve_neg = _itself("resolve_conj"), _itself("resolve_neg")
+
+
+def is_conj(input: Tensor) -> bool:
+    """False: netcl has no complex dtypes."""
+    return False
+
+
+def is_neg(input: Tensor) -> bool:
+    """False: netcl negates when asked to."""
+    return False
+
+
+def is_signed(input: Tensor) -> bool:
+    """Whether the dtype has negative numbers: not for uint8 and bool."""
+    return input.is_signed()
+
+
+def ndimension(input: Tensor) -> int:
+    """How many dimensions it has."""
+    return input.ndim
+
+
+def clone(input: Tensor) -> Tensor:
+    """A copy, connected to the gradient graph."""
+    return input.clone()
+
+
+def detach(input: Tensor) -> Tensor:
+    """The same elements, outside the gradient graph."""
+    return input.detach()
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Nothing to choose: every operation of netcl gives the same bits each time, whatever mode is."""
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """True: every operation of netcl gives the same bits each time."""
+    return True

@@ -78,6 +78,11 @@ def _for_integers(text: str) -> str:
     return "\n".join(lines)
 
 
+def _once(name: str, text: str) -> str:
+    """A text that several operations of one kernel may bring along, each with others."""
+    return f"#ifndef NETCL_{name}\n#define NETCL_{name}\n{text}\n#endif"
+
+
 INTEGER_POWER = """
 long netcl_ipow(long a, long b) {
   long r = b < 0 ? (a == 1 ? 1 : a == -1 ? (b & 1 ? -1 : 1) : 0) : 1;
@@ -87,7 +92,9 @@ long netcl_ipow(long a, long b) {
 
 # Division by zero gives 0, like the remainder, as in NumPy: on a CPU the instruction would end the process, as it would
 # for the lowest number divided by -1, which here wraps around.
-WHOLE_DIVISION = _for_integers("""
+WHOLE_DIVISION = _once(
+    "WHOLE_DIVISION",
+    _for_integers("""
 WHOLE netcl_quotient_WHOLE(WHOLE a, WHOLE b) { return b == 0 ? 0 : b == -1 ? (WHOLE)(0 - (BITS)a) : a / b; }
 WHOLE netcl_fmod_WHOLE(WHOLE a, WHOLE b) { return b == 0 || b == -1 ? 0 : a % b; }
 WHOLE netcl_floor_divide_WHOLE(WHOLE a, WHOLE b) {
@@ -97,10 +104,13 @@ WHOLE netcl_floor_divide_WHOLE(WHOLE a, WHOLE b) {
 WHOLE netcl_remainder_WHOLE(WHOLE a, WHOLE b) {
   const WHOLE rest = netcl_fmod_WHOLE(a, b);
   return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
-}""")
+}"""),
+)
 
 # As Python divides floats: the remainder is exact and has the divisor's sign; the quotient belongs to it.
-DIVISION = _for_floats("""
+DIVISION = _once(
+    "DIVISION",
+    _for_floats("""
 REAL netcl_remainder_REAL(REAL a, REAL b) {
   const REAL rest = fmod(a, b);
   return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
@@ -110,7 +120,8 @@ REAL netcl_floor_divide_REAL(REAL a, REAL b) {
   const REAL rest = fmod(a, b);
   const REAL whole = rint((a - rest) / b) - (rest != 0 && (rest < 0) != (b < 0));
   return whole == 0 ? copysign((REAL)0, a / b) : whole;
-}""")
+}"""),
+)
 
 # A first guess good to 0.2 % (Winitzki: A handy approximation for the error function and its inverse, 2008), then
 # Halley's method, which trebles the digits at each step. Beyond 1/2 the difference is taken from 1, where it is exact.
@@ -173,6 +184,51 @@ REAL netcl_zeta_REAL(REAL s, REAL q) {
   if (s != floor(s)) return (REAL)NAN;
   const REAL below = netcl_zeta_above_REAL(s, ceil(q) - q) - netcl_zeta_above_REAL(s, 1 - q);
   return netcl_zeta_above_REAL(s, q - floor(q)) + (fmod(s, (REAL)2) == 0 ? below : -below);
+}""")
+
+# Euclid's algorithm on magnitudes.
+COMMON_DIVISOR = _for_integers("""
+WHOLE netcl_gcd_WHOLE(WHOLE a, WHOLE b) {
+  BITS x = a < 0 ? 0 - (BITS)a : (BITS)a, y = b < 0 ? 0 - (BITS)b : (BITS)b;
+  while (y != 0) { const BITS rest = x % y; x = y; y = rest; }
+  return (WHOLE)x;
+}
+WHOLE netcl_lcm_WHOLE(WHOLE a, WHOLE b) {
+  const WHOLE divisor = netcl_gcd_WHOLE(a, b);
+  if (divisor == 0) return 0;
+  const WHOLE product = (WHOLE)((BITS)netcl_quotient_WHOLE(a, divisor) * (BITS)b);
+  return product < 0 ? (WHOLE)(0 - (BITS)product) : product;
+}""")
+
+# exp(-|x|) I_n(x) for n = 0 and 1: the power series, whose terms are all positive, and from 20 on the asymptotic one
+# (Abramowitz and Stegun, 9.6.10 and 9.7.1).
+BESSEL = _for_floats("""
+REAL netcl_bessel_REAL(int n, REAL x) {
+  const REAL a = fabs(x), square = a * a / 4;
+  REAL term = 1, sum = 1;
+  if (a < 20) {
+    for (int k = 1; k < 60; ++k) {
+      term *= square / (k * (k + n));
+      sum += term;
+    }
+    sum *= exp(-a) * (n ? a / 2 : 1);
+  } else {
+    for (int k = 1; k < 30; ++k) {
+      term *= ((2 * k - 1) * (2 * k - 1) - 4 * n) / (8 * k * a);
+      sum += term;
+    }
+    sum /= sqrt(6.283185307179586R * a);
+  }
+  return n ? copysign(sum, x) : sum;
+}""")
+
+# exp(x^2) erfc(x): the product where neither is extreme, else the continued fraction of erfc (7.1.14).
+SCALED_ERFC = _for_floats("""
+REAL netcl_erfcx_REAL(REAL x) {
+  if (x < 2) return exp(x * x) * erfc(x);
+  REAL below = x;
+  for (int k = 50; k > 0; --k) below = x + k / (2 * below);
+  return 0.5641895835477563R / below;
 }""")
 
 # Philox-4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011), keyed by the seed:

@@ -25,6 +25,7 @@ from netcl.graph.table import (
     floating,
     no_bool,
     only_floats,
+    only_integers,
     register,
     result_dtype,
     same,
@@ -154,6 +155,14 @@ _elementwise("digamma", "<lanes>netcl_digamma_{S}({0})", lambda g, y, x: (g * x.
              preamble=functions.DIGAMMA, autocast="float32")
 _elementwise("zeta", "<lanes>netcl_zeta_{S}({0}, {1})", lambda g, y, s, q: (None, -g * s * (s + 1).zeta(q)), None, floating,
              preamble=functions.ZETA, autocast="float32")
+_elementwise("i0e", "<lanes>netcl_bessel_{S}(0, {0})", lambda g, y, x: (g * (x.i1e() - x.sign() * y),), None, floating,
+             preamble=functions.BESSEL, autocast="float32")
+_elementwise("i1e", "<lanes>netcl_bessel_{S}(1, {0})",
+             lambda g, y, x: (g * (x.i0e() - y * x.sign() - (y / x).where(x != 0, 0.5)),), None, floating,
+             preamble=functions.BESSEL, autocast="float32")
+_elementwise("erfcx", "<lanes>netcl_erfcx_{S}({0})", lambda g, y, x: (g * (x * y * 2 - TWO_OVER_ROOT_PI),), None, floating,
+             preamble=functions.SCALED_ERFC, autocast="float32")
+_elementwise("logb", "logb({0})", _flat, None, only_floats)
 _elementwise("hypot", "hypot({0}, {1})", lambda g, y, a, b: (g * (a / y), g * (b / y)), np.hypot, only_floats)
 _elementwise("copysign", "copysign({0}, {1})", lambda g, y, a, b: ((g * (y / a)).where(a != 0, 0), g.new_zeros(g.shape)),
              np.copysign, floating)
@@ -175,6 +184,10 @@ _elementwise("maximum", "<where>({0} > {1}) | ({0} != {0})<then>{0}<else>{1}",
 _elementwise("minimum", "<where>({0} < {1}) | ({0} != {0})<then>{0}<else>{1}",
              lambda g, y, a, b: _shared(g, a == b, a > b, a < b),
              np.minimum, integer="min({0}, {1})")
+_elementwise("gcd", "", None, np.gcd, only_integers, integer="<lanes>netcl_gcd_{S}({0}, {1})",
+             preamble=functions.WHOLE_DIVISION + "\n" + functions.COMMON_DIVISOR)
+_elementwise("lcm", "", None, np.lcm, only_integers, integer="<lanes>netcl_lcm_{S}({0}, {1})",
+             preamble=functions.WHOLE_DIVISION + "\n" + functions.COMMON_DIVISOR)
 _elementwise("fmax", "fmax({0}, {1})", _greater_of_numbers, np.fmax, integer="max({0}, {1})")
 _elementwise("fmin", "fmin({0}, {1})", _less_of_numbers, np.fmin, integer="min({0}, {1})")
 _elementwise("logical_and", "({0} & {1})", None, np.logical_and, boolean)

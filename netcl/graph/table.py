@@ -120,6 +120,18 @@ def only_floats(name: str) -> Callable:
     return infer
 
 
+def only_integers(name: str) -> Callable:
+    of_operands = same(name)
+
+    def infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
+        shape, dtype = of_operands(operands, arg)
+        if dtype.category != 1:
+            raise RuntimeError(f"{name}: defined for integer tensors only, got {dtype.name}")
+        return shape, dtype
+
+    return infer
+
+
 def floating(name: str) -> Callable:
     def infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
         dtype = result_dtype(operands)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from netcl.autograd.tape import apply
+from netcl.core import dtypes
 from netcl.ops.elementwise import binary, unary
 from netcl.tensor import Tensor
 
 __all__ = """
-    ceil div divide fix floor floor_divide fmod frac remainder round true_divide trunc
+    ceil div divide fix floor floor_divide fmod frac frexp gcd lcm remainder round true_divide trunc
 """.split()
 METHODS = [*__all__, "trunc_divide"]
-IN_PLACE = __all__
+IN_PLACE = [name for name in __all__ if name != "frexp"]
 
 true_divide = binary("div", "input / other, elementwise, broadcast; integers give float32.")
 _floor_divide = binary("floor_divide", "")
@@ -20,6 +21,8 @@ trunc_divide = binary("trunc_divide", "The quotient towards zero.")
 _fmod = binary("fmod", "")
 _remainder = binary("remainder", "")
 _round = unary("round", "")
+gcd = binary("gcd", "The greatest common divisor of integers; 0 for two zeros.")
+lcm = binary("lcm", "The least common multiple of integers; 0 where one is 0.")
 
 floor = unary("floor", "The largest integer not above the input.")
 ceil = unary("ceil", "The smallest integer not below the input.")
@@ -101,3 +104,23 @@ def frac(input: Tensor) -> Tensor:
     if input.dtype.category != 2:
         raise RuntimeError(f"frac: expected a floating-point tensor, got {input.dtype}; integers have no fraction")
     return apply("sub", (input, trunc(input)))
+
+
+class Frexp(NamedTuple):
+    """What frexp returns."""
+
+    mantissa: Tensor
+    exponent: Tensor
+
+
+def frexp(input: Tensor) -> Frexp:
+    """(mantissa, exponent) with input = mantissa * 2 ** exponent and 1/2 <= |mantissa| < 1; exponents are int32.
+
+    0 for the exponent of 0, infinities and NaN. RuntimeError for integers.
+    """
+    exponent = apply("logb", (input.detach(),)) + 1
+    finite = (input - input == 0).logical_and(input != 0)
+    exponent = exponent.where(finite, 0.0)
+    half = trunc(exponent / 2)
+    mantissa = input * (-half).exp2() * (half - exponent).exp2()  # in two steps: 2 ** 148 is infinite
+    return Frexp(mantissa, exponent.to(dtypes.int32))

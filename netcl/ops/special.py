@@ -8,15 +8,15 @@ from typing import Any
 from netcl.core import dtypes
 from netcl.graph.value import record_literal
 from netcl.ops import elementwise
-from netcl.ops.elementwise import binary, check_binary, literal, unary
+from netcl.ops.elementwise import binary, check_binary, literal, result_like, unary
 from netcl.ops.formula import formula
 from netcl.tensor import Tensor
 
 __all__ = """
-    digamma erfinv lgamma logaddexp logaddexp2 logit mvlgamma polygamma sinc xlogy
+    digamma erfinv i0 lgamma logaddexp logaddexp2 logit mvlgamma polygamma sinc xlogy
 """.split()
-METHODS = "digamma erfinv lgamma logaddexp logaddexp2 logit mvlgamma sinc xlogy zeta".split()
-IN_PLACE = "digamma erfinv lgamma logit mvlgamma sinc xlogy".split()
+METHODS = "digamma erfinv i0 i0e i1e lgamma logaddexp logaddexp2 logit mvlgamma sinc xlogy zeta".split()
+IN_PLACE = "digamma erfinv i0 lgamma logit mvlgamma sinc xlogy".split()
 
 erfinv = unary("erfinv", "The number whose erf this is: infinite at -1 and 1, NaN beyond.")
 lgamma = unary("lgamma", "The logarithm of the absolute value of the gamma function.")
@@ -30,7 +30,8 @@ def polygamma(n: int, input: Tensor) -> Tensor:
         raise RuntimeError(f"polygamma: n must be an integer of at least 0, got {n!r}")
     if n == 0:
         return digamma(input)
-    order = Tensor._wrap(record_literal(float(n + 1), dtypes.float32, input._value.device))
+    dtype = input.dtype if input.dtype.category == 2 else dtypes.float32
+    order = Tensor._wrap(record_literal(float(n + 1), dtype, input._value.device))
     factor = float(math.factorial(n)) if n < 171 else math.inf
     values = zeta(order, input)
     return values * literal(factor if n % 2 else -factor, values)
@@ -89,7 +90,7 @@ _record_logaddexp = formula("logaddexp", _add_logs, _add_logs_gradient)
 
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """log(exp(input) + exp(other)), exact at any magnitude."""
-    return _record_logaddexp(*check_binary("logaddexp", input, other))
+    return result_like(_record_logaddexp(*check_binary("logaddexp", input, other)), input, other)
 
 
 _LOG_2 = math.log(2)
@@ -110,7 +111,7 @@ _record_logaddexp2 = formula("logaddexp2", _add_logs_to_base_2, _add_logs_to_bas
 
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log2(2 ** input + 2 ** other), exact at any magnitude."""
-    return _record_logaddexp2(*check_binary("logaddexp2", input, other))
+    return result_like(_record_logaddexp2(*check_binary("logaddexp2", input, other)), input, other)
 
 
 def _x_log_y(x: Tensor, y: Tensor) -> Tensor:
@@ -126,7 +127,7 @@ _record_xlogy = formula("xlogy", _x_log_y, _x_log_y_gradient)
 
 def xlogy(input: Any, other: Any) -> Tensor:
     """input * log(other), 0 where input is 0 and other is not NaN."""
-    return _record_xlogy(*check_binary("xlogy", input, other))
+    return result_like(_record_xlogy(*check_binary("xlogy", input, other)), input, other)
 
 
 def _x_log1p_y(x: Tensor, y: Tensor) -> Tensor:
@@ -142,7 +143,7 @@ _record_xlog1py = formula("xlog1py", _x_log1p_y, _x_log1p_y_gradient)
 
 def xlog1py(input: Any, other: Any) -> Tensor:
     """input * log1p(other), 0 where input is 0 and other is not NaN."""
-    return _record_xlog1py(*check_binary("xlog1py", input, other))
+    return result_like(_record_xlog1py(*check_binary("xlog1py", input, other)), input, other)
 
 
 def _entropy(x: Tensor) -> Tensor:
@@ -172,6 +173,20 @@ def ndtri(input: Tensor) -> Tensor:
     return erfinv(input * 2 - 1) * math.sqrt(2)
 
 
+erfcx = unary("erfcx", "exp(input ** 2) * erfc(input), finite where erfc is too small for the dtype.")
+
+
+def _log_ndtr(x: Tensor) -> Tensor:
+    below = (erfcx(x * -_ROOT_HALF) * 0.5).log() - x * x * 0.5
+    return below.where(x < -1, ((x * _ROOT_HALF).erfc() * -0.5).log1p())
+
+
+log_ndtr = formula(
+    "log_ndtr", _log_ndtr, lambda g, y, x, arg: (g * (x * x * -0.5 - y).exp() * _DENSITY_AT_0,)
+)
+log_ndtr.__doc__ = "The logarithm of ndtr, exact far below 0 too."
+
+
 def _sinc(x: Tensor) -> Tensor:
     angle = x * math.pi
     return (angle.sin() / angle).where(x != 0, 1.0)
@@ -189,6 +204,22 @@ def _sinc_gradient(g: Tensor, y: Any, x: Tensor, arg: None) -> tuple:
 
 sinc = formula("sinc", _sinc, _sinc_gradient)
 sinc.__doc__ = "sin(pi x) / (pi x), 1 at 0."
+
+
+# ---- modified Bessel functions -----------------------------------------------------------------------------------
+
+i0e = unary("i0e", "exp(-|input|) * i0(input).")
+i1e = unary("i1e", "exp(-|input|) * i1(input).")
+
+
+def i0(input: Tensor) -> Tensor:
+    """The modified Bessel function of the first kind of order 0."""
+    return i0e(input) * input.abs().exp()
+
+
+def i1(input: Tensor) -> Tensor:
+    """The modified Bessel function of the first kind of order 1."""
+    return i1e(input) * input.abs().exp()
 
 
 def multigammaln(input: Tensor, p: int) -> Tensor:

@@ -4,6 +4,9 @@ import operator
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import netcl as nc
 
@@ -159,6 +162,58 @@ def test_rounding_equals_pytorch(place, torch):
             nc.round(nc.tensor(x[-1:]), decimals=decimals).numpy(),
             torch.round(torch.tensor(x[-1:]), decimals=decimals).numpy(),
         )
+
+
+def test_common_divisors_and_multiples_equal_pytorch(place, torch):
+    a = np.array([12, -18, 0, 0, 7, -100, 36] * 3)
+    b = np.array([18, -12, 5, 0, -13, 30, 84] * 3)
+    pairs = []
+    for dtype in ("int16", "int64"):
+        ours, theirs = ([n.tensor(v.astype(dtype)) for v in (a, b)] for n in (nc, torch))
+        pairs += [(nc.gcd(*ours), torch.gcd(*theirs)), (ours[0].lcm(ours[1]), torch.lcm(*theirs))]
+    small = [np.array([12, 18, 0, 255], np.uint8), np.array([18, 12, 5, 34], np.uint8)]
+    pairs.append((nc.gcd(*map(nc.tensor, small)), torch.gcd(*map(torch.tensor, small))))
+    for z, w in pairs:
+        assert name_of(z) == name_of(w)
+        np.testing.assert_array_equal(z.numpy(), w.numpy())
+    with pytest.raises(RuntimeError, match="integer"):
+        nc.gcd(nc.tensor([1.0]), nc.tensor([2.0]))
+
+
+def test_frexp_equals_pytorch(device, torch):
+    x = np.array([0.0, -0.0, 1.0, -1.0, 3.7, 1e-30, 1e-45, 3e38, np.inf, np.nan, -0.3], np.float32)
+    ours, theirs = nc.frexp(nc.tensor(x)), torch.frexp(torch.tensor(x))
+    np.testing.assert_array_equal(ours.mantissa.numpy(), theirs.mantissa.numpy())
+    np.testing.assert_array_equal(ours.exponent.numpy(), theirs.exponent.numpy())
+    assert ours.exponent.dtype is nc.int32
+    a, b = nc.tensor([3.0, -10.0], requires_grad=True), torch.tensor([3.0, -10.0], requires_grad=True)
+    nc.frexp(a)[0].sum().backward()
+    torch.frexp(b)[0].sum().backward()
+    np.testing.assert_array_equal(a.grad.numpy(), b.grad.numpy())
+
+
+def test_all_kinds_of_division_share_a_kernel(place):
+    x, y = np.array([7, -7, 100, -5, 0, 36]), np.array([2, 3, -7, -2, 5, 8])
+    a, b = nc.tensor(x), nc.tensor(y)
+    with nc.profiler.count_launches() as launches:
+        total = a // b + a % b * 10 + nc.fmod(a, b) * 100 + nc.gcd(a, b) * 1000 + nc.lcm(a, b)
+        result = (total + nc.div(a, b, rounding_mode="trunc")).numpy()
+    assert int(launches) == 1
+    expected = x // y + x % y * 10 + np.fmod(x, y) * 100 + np.gcd(x, y) * 1000 + np.lcm(x, y) + np.trunc(x / y)
+    np.testing.assert_array_equal(result, expected)
+
+
+@settings(max_examples=12, deadline=None)
+@given(shapes=mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3), turned=st.booleans())
+def test_any_shapes_broadcast_and_any_strides_are_read(shapes, turned):
+    draws = np.random.default_rng(0)
+    x, y = (draws.integers(-9, 9, shape) for shape in shapes.input_shapes)
+    y = np.where(y == 0, 4, y)
+    if turned:
+        a, b = nc.tensor(x.T.copy()).permute(tuple(range(x.ndim))[::-1]), nc.tensor(y)
+    else:
+        a, b = nc.tensor(x), nc.tensor(np.flip(y).copy()).flip(tuple(range(y.ndim)))
+    np.testing.assert_array_equal((a // b * 100 + a % b).numpy(), x // y * 100 + x % y)
 
 
 def test_powers_of_all_dtypes_equal_pytorch(device, torch):

@@ -179,6 +179,25 @@ def test_special_functions_by_their_names_in_torch_special(device, torch):
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=2e-6)
 
 
+def test_bessel_functions_and_tails_of_the_normal_distribution_equal_pytorch(device, torch):
+    x = np.concatenate([np.linspace(-25, 25, 41), np.linspace(-3, 3, 20), [0.0, 80.0, -80.0]])
+    names = "i0 i0e i1 i1e erfcx log_ndtr".split()
+    made = [(name, getattr(nc.special, name)(nc.tensor(x))) for name in names]
+    for name, ours in made:
+        exact = getattr(torch.special, name)(torch.tensor(x)).numpy()
+        np.testing.assert_allclose(ours.numpy(), exact, rtol=2e-14, err_msg=name)
+    narrow = x[np.abs(x) < 9].astype(np.float32)
+    made = [(name, getattr(nc.special, name)(nc.tensor(narrow))) for name in names]
+    for name, ours in made:
+        exact = getattr(torch.special, name)(torch.tensor(narrow.astype(np.float64))).numpy()
+        np.testing.assert_allclose(ours.numpy(), exact, rtol=5e-6, err_msg=name)
+    y = nc.tensor([-1.3, 0.4, 2.5], dtype=nc.float64, requires_grad=True)
+    special = nc.special
+    assert nc.autograd.gradgradcheck(
+        lambda t: special.i0(t) + special.i1(t) * 2 + special.i0e(t) + special.erfcx(t) + special.log_ndtr(t), (y,)
+    )
+
+
 def test_second_derivatives_of_special_functions(device):
     x = nc.tensor([0.2, 0.7], dtype=nc.float64, requires_grad=True)
 

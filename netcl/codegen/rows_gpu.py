@@ -6,7 +6,7 @@ from __future__ import annotations
 from netcl.codegen.emitter import Scope
 from netcl.codegen.ir import Node, indent
 from netcl.codegen.reductions import accumulator_dtype, combine
-from netcl.codegen.rows import Reduction, Rows, RowwiseKernel
+from netcl.codegen.rows import BLOCK, Reduction, Rows, RowwiseKernel
 from netcl.codegen.targets import Target
 from netcl.codegen.views import Coordinates
 
@@ -39,9 +39,35 @@ class GpuRows(Rows):
         stores: list[tuple[Node, Coordinates]],
     ) -> list[str]:  # fmt: skip
         body = self._body(reductions, names, 1, stores)
-        start = f"{self.index_type} {variable} = lane"
-        loop = f"for ({start}; {variable} < {size}; {variable} += {self.target.group_size}) {{"
-        return [loop, *indent(body), "}"]
+        return self._strided(reductions, names, variable, "lane", str(size), self.target.group_size, size, body)
+
+    def _strided(
+        self, reductions: list[Reduction], names: list[str], variable: str, first: str, end: str, step: int,
+        turns: int, body: list[str],
+    ) -> list[str]:  # fmt: skip
+        """for (variable = first; variable < end; variable += step) body. Where one of several items may make more than
+        BLOCK turns of the `turns` of all, its float sums are put aside after every block."""
+        kind = self.index_type
+        sums = [
+            (r, n) for r, n in zip(reductions, names, strict=True) if r.node.op == "sum" and r.node.dtype.category == 2
+        ]
+        if not sums or turns <= step * BLOCK:
+            return [
+                f"for ({kind} {variable} = {first}; {variable} < {end}; {variable} += {step}) {{",
+                *indent(body),
+                "}",
+            ]
+        kept = [self.emitter.fresh("k") for _ in sums]
+        declared = [self._declare(r, k, 1) for (r, _), k in zip(sums, kept, strict=True)]
+        block = [
+            f"const {kind} stop = {end} - start > {step * BLOCK} ? start + {step * BLOCK} : {end};",
+            f"for ({kind} {variable} = start; {variable} < stop; {variable} += {step}) {{",
+            *indent(body),
+            "}",
+            *(f"{k} += {n}; {n} = 0;" for k, (_, n) in zip(kept, sums, strict=True)),
+        ]
+        loop = f"for ({kind} start = {first}; start < {end}; start += {step * BLOCK}) {{"
+        return [*declared, loop, *indent(block), "}", *(f"{n} = {k};" for k, (_, n) in zip(kept, sums, strict=True))]
 
     def _group_fold(self, reduction: Reduction, name: str) -> list[str]:
         """All lanes' values into one that all lanes know: a tree in local memory."""
@@ -66,7 +92,7 @@ class GpuRows(Rows):
         lines = [self._declare(r, n, 1) for r, n in zip(self.totals, totals, strict=True)]
         if self.vector_inner:
             row = self._row(1, totals)
-            return [*lines, f"for ({kind} o = group; o < rows; o += {self.groups}) {{", *indent(row), "}"]
+            return lines + self._strided(self.totals, totals, "o", "group", "rows", self.groups, self.rows, row)
         body = self._row(1, totals)
         step = self.groups * size
         head = []
@@ -74,7 +100,8 @@ class GpuRows(Rows):
             head = [f"const {kind} o = g / size, v = g - o * size;"]
         elif self.vector_size > 1 or self.outer:
             head = [f"const {kind} v = g;"]
-        lines += [f"for ({kind} g = group * {size} + lane; g < rows * size; g += {step}) {{", *indent(head + body), "}"]
+        first, work = f"group * {size} + lane", self.rows * self.vector_size
+        lines += self._strided(self.totals, totals, "g", first, "(rows * size)", step, work, head + body)
         for reduction, name in zip(self.totals, totals, strict=True):
             lines += self._group_fold(reduction, name)
         return lines

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from netcl.codegen.reductions import combine, identity
 from netcl.core.dtypes import DType
 
+BLOCK = 16  # partials after which their sum is put aside: a GPU has thousands of groups
+
 
 @dataclass
 class Partial:
@@ -63,6 +65,13 @@ def partials_in(partials: list[Partial], groups: int) -> list[str]:
             read = f"({compute})as_{partial.carrier}(atomic_or(scratch + {word} + k, 0))"
         joined = combine(partial.op, name, "part", partial.dtype, 1)
         lines.append(f"{name} = {identity(partial.op, partial.dtype)};")
-        lines.append(f"for (int k = 0; k < {groups}; ++k) {{ const {compute} part = {read}; {name} = {joined}; }}")
+        turn = f"const {compute} part = {read}; {name} = {joined};"
+        if partial.op == "sum" and partial.carrier in ("float", "double") and groups > 2 * BLOCK:
+            kept = f"kept_{name}"
+            lines.append(f"{compute} {kept} = 0;")
+            turn += f" if ((k & {BLOCK - 1}) == {BLOCK - 1}) {{ {kept} += {name}; {name} = 0; }}"
+            lines += [f"for (int k = 0; k < {groups}; ++k) {{ {turn} }}", f"{name} += {kept};"]
+        else:
+            lines.append(f"for (int k = 0; k < {groups}; ++k) {{ {turn} }}")
         word += groups * partial.words
     return lines

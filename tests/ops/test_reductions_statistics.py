@@ -67,3 +67,16 @@ def test_covariances_and_correlations_equal_pytorch(device, torch):
     }
     values(torch, cases, X, often, weights)
     derivatives(torch, {"cov": lambda m, t: m.cov(t), "corrcoef": lambda m, t: m.corrcoef(t)}, X[0], 1e-3, second=False)
+
+
+def test_totals_of_millions_of_rows_have_few_float32_roundings(target):
+    x = np.random.default_rng(3).random((1_500_000, 3), np.float32)
+    tensor, exact = nc.tensor(x), x.astype(np.float64)
+    found = {
+        "of rows": (tensor.sum(1).mean(), exact.sum(1).mean()),
+        "of columns": (tensor.T.mul(tensor.T).sum(0).sum(), (exact**2).sum()),
+        "of differences": (((tensor - 0.25) ** 2).mean(), ((exact - 0.25) ** 2).mean()),
+        "of logs": (tensor.logsumexp(1).mean(), np.log(np.exp(exact).sum(1)).mean()),
+    }
+    for name, (ours, wanted) in found.items():
+        assert abs(ours.item() - wanted) / wanted < 5e-7, name

@@ -7,6 +7,8 @@ for bit, to PyTorch's on an x86-64 CPU with AVX2 and FMA (`ATen/core/Distributio
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -246,6 +248,54 @@ def geometric(engine: Engine, count: int, chance: float) -> Array:
     with np.errstate(divide="ignore"):
         result: Array = np.ceil(np.log(unit_float64(engine, count)) / np.log1p(-chance))
     return result
+
+
+def poisson(engine: Engine, rates: Array) -> Array:
+    """float64 counts with these mean rates, one after the other: below 10 by Knuth's products of uniform numbers, else
+    by transformed rejection (W. Hoermann, The transformed rejection method for generating Poisson random variables,
+    1993)."""
+    before = engine.state
+    unused: Iterator[float] = iter(())
+    used = 0
+
+    def following() -> float:
+        nonlocal unused, used
+        number = next(unused, None)
+        if number is None:
+            unused = iter(unit_float64(engine, CHUNK).tolist())
+            number = next(unused)
+        used += 1
+        return number
+
+    counts = [_poisson(rate, following) for rate in rates.ravel().astype(np.float64).tolist()]
+    engine.state = before
+    engine.words64(used)  # the engine stands behind what was used
+    return np.array(counts, np.float64).reshape(rates.shape)
+
+
+def _poisson(rate: float, following: Callable[[], float]) -> float:
+    if rate == 0:
+        return 0.0
+    if rate < 10:
+        count, product, limit = -1, 1.0, math.exp(-rate)
+        while product > limit or count < 0:
+            product *= following()
+            count += 1
+        return float(count)
+    b = 0.931 + 2.53 * math.sqrt(rate)
+    a = -0.059 + 0.02483 * b
+    inverse, accepted = 1.1239 + 1.1328 / (b - 3.4), 0.9277 - 3.6224 / (b - 2)
+    while True:
+        u, v = following() - 0.5, following()
+        edge = 0.5 - abs(u)
+        k = math.floor((2 * a / edge + b) * u + rate + 0.43)
+        if edge >= 0.07 and v <= accepted:
+            return float(k)
+        if k < 0 or (edge < 0.013 and v > edge):
+            continue
+        bound = -rate + k * math.log(rate) - math.lgamma(k + 1)
+        if math.log(v) + math.log(inverse) - math.log(a / (edge * edge) + b) <= bound:
+            return float(k)
 
 
 def bernoulli(engine: Engine, chances: Array) -> Array:

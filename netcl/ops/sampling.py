@@ -23,7 +23,7 @@ from netcl.random import Generator, permutation, stream_of
 from netcl.tensor import Tensor, to_host, upload
 
 __all__ = """
-    bernoulli multinomial normal rand rand_like randint randint_like randn randn_like randperm
+    bernoulli multinomial normal poisson rand rand_like randint randint_like randn randn_like randperm
 """.split()
 METHODS = """
     bernoulli bernoulli_ cauchy_ exponential_ geometric_ log_normal_ multinomial normal_ random_ uniform_
@@ -169,6 +169,18 @@ def normal(
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the chance that the element of input is (or p, if given), else 0; in input's dtype. Reads input."""
     return bernoulli_(empty_like(input), input if p is None else p, generator=generator)
+
+
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Counts with input's numbers as their mean rates, in input's dtype. Reads input, and draws one after the other."""
+    _floating("poisson", input.dtype)
+    rates = to_host(input._value)
+    if not (rates >= 0).all():
+        raise RuntimeError("poisson: expected rates of at least 0")
+    stream = stream_of(generator)
+    with stream.lock:
+        drawn = draws.poisson(stream.engine, rates)
+    return _made(drawn.astype(input.dtype.numpy), tuple(input.shape), input.device, False)
 
 
 def multinomial(

@@ -80,6 +80,15 @@ def test_bernoulli_gives_pytorchs_numbers(torch, host_draws, dtype: str):
     assert nc.rand(1).item() == torch.rand(1).item()
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_poisson_gives_pytorchs_numbers(torch, dtype: str):
+    rates = np.r_[np.linspace(0, 12, 50), 0, 1e-20, 30.0, 100.0, np.full(3000, 11.0), np.full(3000, 2.5)].reshape(2, -1)
+    ours, theirs = (p.tensor(rates, dtype=getattr(p, dtype)) for p in (nc, torch))
+    check(nc.poisson(ours), torch.poisson(theirs))
+    check(nc.poisson(ours.T[:5]), torch.poisson(theirs.T[:5]))
+    assert nc.rand(1).item() == torch.rand(1).item()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_multinomial_gives_pytorchs_numbers(torch, host_draws, dtype: str):
     weights = np.array([[0.1, 0.0, 3.0, 1.0, 2.0], [1.0, 1.0, 0.5, 0.5, 7.0]], dtype)
@@ -180,6 +189,8 @@ def test_filling_in_place_keeps_the_tensor_and_cuts_no_leaf_silently(device):
         (lambda: nc.multinomial(nc.tensor([1.0, -1.0]), 1), "negative"),
         (lambda: nc.multinomial(nc.zeros(3), 1), "above 0"),
         (lambda: nc.multinomial(nc.ones(3), 4), "4 samples"),
+        (lambda: nc.poisson(nc.tensor([1.0, -1.0])), "at least 0"),
+        (lambda: nc.poisson(nc.tensor([1])), "int64"),
         (lambda: nc.multinomial(nc.ones(3), 0), "0 samples"),
         (lambda: nc.multinomial(nc.ones(1, 2, 3), 1), "dimensions"),
         (lambda: nc.multinomial(nc.tensor([1, 2]), 1), "int64"),

@@ -43,6 +43,7 @@ from netcl.nn.containers import ModuleDict, ModuleList, Sequential
 from netcl.nn.distance import Bilinear, CosineSimilarity
 from netcl.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from netcl.nn.embedding import Embedding, EmbeddingBag
+from netcl.nn.lazy import LazyLinear, UninitializedParameter
 from netcl.nn.linear import Flatten, Identity, Linear
 from netcl.nn.loss import (
     BCELoss,
@@ -93,7 +94,7 @@ from netcl.nn.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
-from netcl.nn.parameter import Parameter
+from netcl.nn.parameter import Buffer, Parameter
 from netcl.nn.parameter_containers import ParameterDict, ParameterList
 from netcl.nn.patches import ChannelShuffle, Fold, PixelShuffle, PixelUnshuffle, Unflatten, Unfold
 
@@ -110,6 +111,7 @@ __all__ = [
     "BatchNorm2d",
     "BatchNorm3d",
     "Bilinear",
+    "Buffer",
     "CTCLoss",
     "ChannelShuffle",
     "CircularPad1d",
@@ -148,6 +150,7 @@ __all__ = [
     "KLDivLoss",
     "L1Loss",
     "LayerNorm",
+    "LazyLinear",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
@@ -202,6 +205,7 @@ __all__ = [
     "TripletMarginWithDistanceLoss",
     "Unflatten",
     "Unfold",
+    "UninitializedParameter",
     "ZeroPad1d",
     "ZeroPad2d",
     "ZeroPad3d",

@@ -36,6 +36,22 @@ class Parameter(Tensor):
         return "Parameter containing:\n" + super().__repr__()
 
 
+class Buffer(Tensor):
+    """A tensor that a Module registers as a buffer when it is assigned as an attribute.
+
+    Buffer(data, persistent=True) takes over data's elements without a copy. TypeError unless data is a Tensor.
+    """
+
+    def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
+        if data is None:
+            data = Tensor([])
+        if not isinstance(data, Tensor):
+            raise TypeError(f"Buffer: expected a Tensor, got {type(data).__name__}; wrap it in nc.tensor(...)")
+        self._value = data._value
+        share_detached(self, data)
+        self.persistent = persistent
+
+
 def unset(*size: int, device: Any = None, dtype: DType | None = None) -> Parameter:
     """A parameter with arbitrary elements, to be filled at once by a function of `netcl.nn.init`. Records nothing."""
     target, dtype = find_device(device), dtype or float32

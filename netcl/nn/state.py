@@ -42,7 +42,7 @@ def load_into(module: Module, state: Mapping[str, Any], strict: bool, assign: bo
     problems: list[str] = []
     parts = list(module.named_modules(remove_duplicate=False))
     for path, part in parts:
-        for hook in part.__dict__.get("_load_pre_hooks", {}).values():
+        for hook in tuple(part.__dict__.get("_load_pre_hooks", {}).values()):
             hook(part, state, f"{path}." if path else "", {}, strict, missing, unexpected, problems)
     own = _own(module)
     optional = _filled_in(parts, state)
@@ -58,7 +58,7 @@ def load_into(module: Module, state: Mapping[str, Any], strict: bool, assign: bo
     if not problems and (not strict or not (missing or unexpected)):
         _take_over(own, extras, state, assign)
     for _, part in parts:
-        for hook in part.__dict__.get("_load_hooks", {}).values():
+        for hook in tuple(part.__dict__.get("_load_hooks", {}).values()):
             if hook(part, keys) is not None:
                 raise RuntimeError("a hook of register_load_state_dict_post_hook must return None; change the lists")
     if strict and unexpected:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from netcl.nn.parameter import Parameter
+from netcl.nn.parameter import Buffer, Parameter
 from netcl.tensor import Tensor
 
 
@@ -33,6 +33,12 @@ class Tree:
         values = self.__dict__
         if isinstance(value, Parameter):
             self.register_parameter(name, value, _replace=True)
+        elif isinstance(value, Buffer):
+            self._require_init("buffer")
+            if name not in values["_buffer_names"]:
+                self._forget(name)
+                values.pop(name, None)
+            self.register_buffer(name, value, value.persistent)
         elif isinstance(value, Tree):
             self._require_init("module")
             if name not in values["_module_names"]:  # a replaced part keeps its place

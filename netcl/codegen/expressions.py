@@ -154,10 +154,11 @@ def narrow_float_helpers(lanes: int) -> str:
         if lanes > 1
         else f"{nan} ? (as_uint(x) >> 16) | 64u : bits"
     )
+    narrowed = f"convert_ushort{v}" if lanes > 1 else "(ushort)"  # convert_ushort(scalar): Intel's vectoriser may crash
     return f"""
 ushort{v} netcl_bits_bfloat16{suffix}(float{v} x) {{
   uint{v} bits = (as_uint{v}(x) + 0x7FFFu + ((as_uint{v}(x) >> 16) & 1u)) >> 16;
-  return convert_ushort{v}({chosen});
+  return {narrowed}({chosen});
 }}
 float{v} netcl_round_bfloat16{suffix}(float{v} x) {{
   return as_float{v}(convert_uint{v}(netcl_bits_bfloat16{suffix}(x)) << 16);

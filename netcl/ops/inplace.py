@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from netcl.autograd import tape
-from netcl.ops import creation, indexing, shape
+from netcl.ops import creation, indexing, rearrange, shape
 from netcl.ops.elementwise import cast, plain_number
 from netcl.storage import check_writable, leave, shares_all, write
 from netcl.tensor import Tensor
 
-METHODS = ["copy_", "detach_", "fill_", "squeeze_", "t_", "transpose_", "unsqueeze_", "zero_"]
+METHODS = [
+    "copy_", "detach_", "fill_", "squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_", "unsqueeze_", "zero_",
+]  # fmt: skip
 
 
 def in_place(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:
@@ -153,6 +155,8 @@ def _reshaping(function: Callable[..., Tensor], name: str) -> Callable[..., Tens
 squeeze_ = _reshaping(shape.squeeze, "squeeze_")
 unsqueeze_ = _reshaping(shape.unsqueeze, "unsqueeze_")
 transpose_ = _reshaping(shape.transpose, "transpose_")
+swapdims_ = _reshaping(shape.transpose, "swapdims_")
+swapaxes_ = _reshaping(rearrange.swapaxes, "swapaxes_")
 t_ = _reshaping(shape.t, "t_")
 
 

@@ -102,8 +102,8 @@ _MODULES = (
     elementwise, division, comparison, bits, special, types, activations, reduction, scans, linalg, shape, indexing,
     inplace, creation, conversion, interchange, sampling, gathering, scattering, masks, joining, splitting, extrema,
     truth, statistics, norms, rearrange, repeats, triangles, patches, sorting, ranks, searching, distinct, counting,
-    differences, fused_ops, queries,
-    products, einsum, distances, factorizations, spectra, matrix_functions, view_scatter,
+    differences, fused_ops, queries, products, einsum, distances, factorizations, spectra, matrix_functions,
+    view_scatter,
 )  # fmt: skip
 
 

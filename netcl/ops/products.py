@@ -13,10 +13,10 @@ from netcl.ops.shape import axis_of, expand
 from netcl.tensor import Tensor
 
 __all__ = [
-    "addbmm", "addmm", "addmv", "addr", "baddbmm", "chain_matmul", "cross", "dot", "ger", "inner", "kron", "mv",
-    "outer", "tensordot", "vdot",
+    "addbmm", "addmm", "addmv", "addr", "baddbmm", "bilinear", "chain_matmul", "cross", "dot", "ger", "inner", "kron",
+    "mv", "outer", "tensordot", "vdot",
 ]  # fmt: skip
-METHODS = [name for name in __all__ if name not in ("chain_matmul", "tensordot")]
+METHODS = [name for name in __all__ if name not in ("bilinear", "chain_matmul", "tensordot")]
 IN_PLACE = ["addbmm", "addmm", "addmv", "addr", "baddbmm"]
 
 

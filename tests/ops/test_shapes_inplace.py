@@ -78,6 +78,8 @@ def test_in_place_forms(torch):
         x.tril_(1)
         x[1:].triu_()
         x.fill_diagonal_(7.0)
+        x.swapaxes_(0, 1).swapdims_(0, -1)
+        x.swapdims_(-1, 0).mul_(2)
         found.append(x.tolist())
     assert found[0] == found[1]
 

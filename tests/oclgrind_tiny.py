@@ -65,6 +65,20 @@ def scan_and_sort() -> None:
     values.numpy(), counts.numpy(), nc.searchsorted(values, nc.tensor([0, 5], dtype=nc.int32)).numpy()
 
 
+def index() -> None:
+    """Fewer and more columns than work-items, several blocks of indices, sums in parts, pieces with strides."""
+    x, places = host(9, 37, requires_grad=True), nc.tensor(rng.integers(-9, 9, 40))
+    (x[places] * 2).sum().backward()
+    x.grad.numpy()
+    x = x.detach()
+    flat = nc.tensor(rng.integers(0, 1500, 2100))
+    rows = host(1500).index_add(0, flat, host(2100)), host(2).index_add(0, flat % 2, host(2100))
+    joined = nc.cat([x, x[:4], x.flip(0)]), nc.cat([x.t(), x.t()[:, :2]], 1), nc.stack([x, x], -1)
+    mask = nc.tensor(x.numpy() > 0)  # Oclgrind stores 255 for true where vectors are compared
+    for result in (*rows, *joined, x[mask], x.scatter(1, nc.tensor([[3], [36]]), 1.0), x.masked_scatter(mask, x)):
+        result.numpy()
+
+
 if __name__ == "__main__":
     for target in ("cpu", "gpu"):
         with nc.device("oclgrind"), target_override(target):
@@ -73,4 +87,5 @@ if __name__ == "__main__":
             reduce()
             multiply()
             scan_and_sort()
+            index()
         print(f"{target}: done")

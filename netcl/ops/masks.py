@@ -97,7 +97,8 @@ def placed_by_mask(name: str, mask: Tensor, value: Tensor, axis: int, taken: int
 def nonzero_numbers(input: Tensor) -> Tensor:
     """The places of the elements that are not zero, in the tensor taken as one row. The host reads their count."""
     size = input.numel()
-    numbers = cumsum(input.reshape(size) != 0, 0)
+    flags = input if input.dtype is dtypes.bool_ else input != 0
+    numbers = cumsum(flags.reshape(size), 0)
     total = numbers[-1].item() if size else 0
     return apply("compact", (numbers,), total) if total else zeros(0, dtype=dtypes.int64, device=input.device)
 

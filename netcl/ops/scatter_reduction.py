@@ -10,6 +10,7 @@ import numpy as np
 from netcl.core import dtypes
 from netcl.ops import columns
 from netcl.ops.creation import full
+from netcl.ops.division import floor_divide
 from netcl.ops.elementwise import literal, where
 from netcl.tensor import Tensor
 
@@ -48,7 +49,7 @@ def _mean(total: Tensor, size: int, index: Tensor, include_self: bool) -> Tensor
     count = count.where(count > 0, 1)
     if total.dtype.category == 2:
         return (total.to(kind) / count).to(total.dtype)
-    return (total.to(dtypes.float64) / count).floor().to(total.dtype)
+    return floor_divide(total, count).to(total.dtype)
 
 
 # ---- gradients ---------------------------------------------------------------------------------------------------

@@ -172,6 +172,21 @@ def test_any_mix_of_indices_reads_and_assigns_what_pytorch_does(torch, case):
     np.testing.assert_array_equal(x.numpy(), y.numpy())
 
 
+def test_eager_and_lazy_give_the_same(mode):
+    x, rows = nc.tensor(X, requires_grad=True), nc.tensor(ROWS)
+    y = x * 2
+    y[rows, 1] = 1.0
+    y[nc.tensor(MASK)] = x[nc.tensor(MASK)] * 3
+    nc.cat([y[rows], y[:1]]).sum().backward()
+    wanted, factor = X * 2, np.full_like(X, 2)
+    wanted[ROWS, 1], factor[ROWS, 1] = 1.0, 0.0
+    wanted[MASK], factor[MASK] = X[MASK] * 3, 3.0
+    factor[1] = 0
+    factor[0] *= 2
+    np.testing.assert_array_equal(y.detach().numpy(), wanted)
+    np.testing.assert_array_equal(x.grad.numpy(), factor)
+
+
 def test_of_values_for_one_place_the_last_one_stays_and_only_it_has_a_gradient(place):
     x = nc.zeros(3, requires_grad=True)
     values = nc.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)

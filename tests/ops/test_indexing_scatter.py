@@ -91,6 +91,8 @@ def test_sums_of_narrow_floats_are_exact_and_integers_wrap(place):
         wide = np.zeros(3, np.float64 if values.dtype.kind == "f" else np.int64)
         np.add.at(wide, index, values)
         np.testing.assert_array_equal(got, wide.astype(dtype))
+    mean = nc.tensor([7, -8]).scatter_reduce(0, nc.tensor([0, 0, 1]), nc.tensor([4, 5, 1]), "mean")
+    assert mean.tolist() == [5, -4]  # rounded down
     flags = nc.zeros(3, dtype=nc.bool).index_add(0, nc.tensor([1, 1]), nc.ones(2, dtype=nc.bool))
     assert flags.tolist() == [False, True, False]
 

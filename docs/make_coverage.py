@@ -67,6 +67,7 @@ NOTES = {
     "torch.Tensor.cuda": 'raises, and names .to("gpu")',
     "torch.Tensor.bernoulli_": "with a number, on Intel's CPUs PyTorch draws other numbers",
     "torch.Tensor.exponential_": "on Intel's CPUs PyTorch draws other numbers",
+    "torch.Tensor.grad_fn": "named after netcl's operations",
     "torch.Tensor.numpy": "copies",
     "torch.Tensor.type": "names such as 'netcl.FloatTensor'; takes PyTorch's too",
     "torch.nn.functional.dropout": "its masks are drawn on the device: other ones than PyTorch's",

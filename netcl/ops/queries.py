@@ -13,7 +13,7 @@ __all__ = """
     are_deterministic_algorithms_enabled clone conj conj_physical detach is_conj is_neg is_signed real resolve_conj
     resolve_neg use_deterministic_algorithms
 """.split()
-METHODS = ["conj", "conj_physical", "is_conj", "is_neg", "ndimension", "resolve_conj", "resolve_neg"]
+METHODS = ["__contains__", "conj", "conj_physical", "is_conj", "is_neg", "ndimension", "resolve_conj", "resolve_neg"]
 METHODS_BY_NAME: dict[str, Any] = {
     name: property(lambda input: False, doc="False: netcl has no such tensors.")
     for name in ("is_meta", "is_mps", "is_nested", "is_sparse", "is_sparse_csr", "is_xpu")
@@ -48,6 +48,13 @@ def is_neg(input: Tensor) -> bool:
 def is_signed(input: Tensor) -> bool:
     """Whether the dtype has negative numbers: not for uint8 and bool."""
     return input.is_signed()
+
+
+def __contains__(self: Tensor, element: Any) -> bool:
+    """Whether an element of the tensor equals a number (or some element of a tensor). Waits."""
+    if not isinstance(element, (Tensor, int, float)):
+        raise RuntimeError(f"in: expected a number or a tensor, got {type(element).__name__}")
+    return bool((self == element).any().item())
 
 
 def ndimension(input: Tensor) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import netcl as nc
 
 
@@ -31,6 +33,13 @@ def test_clone_and_detach_as_functions():
     with nc.no_grad():
         x += 1
     assert (copied.tolist(), shared.tolist()) == ([1.0, 1.0], [2.0, 2.0])
+
+
+def test_a_number_is_in_a_tensor_or_not():
+    x = nc.tensor([[1.0, 2.5], [3.0, -1.0]])
+    assert 2.5 in x and 2 not in x and nc.tensor(3.0) in x and 1 not in nc.zeros(0)
+    with pytest.raises(RuntimeError, match="str"):
+        assert "a" in x
 
 
 def test_everything_is_deterministic():

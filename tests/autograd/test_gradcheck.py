@@ -147,3 +147,49 @@ def test_gradcheck_wants_float64_inputs_that_require_a_gradient():
 def test_gradcheck_takes_several_inputs_and_outputs():
     x, y, fixed = real(2), real(2), nc.tensor(np.ones(2))
     assert gradcheck(lambda a, b, c: (a * b + c, a.exp()), (x, y, fixed))
+
+
+class Pair(nc.autograd.Function):
+    """(x * 2, x * 3), with a gradient that forgets what it is told to."""
+
+    forgets = ""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.set_materialize_grads(False)
+        return x * 2, x * 3
+
+    @staticmethod
+    def backward(ctx, first, second):
+        if Pair.forgets == "alone" and second is None:
+            return None
+        if Pair.forgets == "turn":
+            Pair.turns += 1
+            return first * (2 + Pair.turns % 2) if first is not None else second * 3
+        total = None if first is None else first * 2
+        return total if second is None else second * 3 if total is None else total + second * 3
+
+
+def test_gradcheck_finds_what_missing_gradients_and_chance_do(monkeypatch):
+    x = nc.tensor(np.array([1.0, 2.0]), requires_grad=True)
+    assert nc.autograd.gradcheck(Pair.apply, x)
+    monkeypatch.setattr(Pair, "forgets", "turn")
+    monkeypatch.setattr(Pair, "turns", 0, raising=False)
+    with pytest.raises(nc.autograd.GradcheckError, match="second time"):
+        nc.autograd.gradcheck(Pair.apply, x)
+    monkeypatch.setattr(Pair, "forgets", "alone")
+    with pytest.raises(nc.autograd.GradcheckError):
+        nc.autograd.gradcheck(Pair.apply, x)
+    assert nc.autograd.gradcheck(Pair.apply, x, raise_exception=False) is False
+
+
+def test_gradcheck_skips_results_without_gradient_and_refuses_what_it_does_not_do():
+    x = nc.tensor(np.array([1.0, 2.0]), requires_grad=True)
+    assert nc.autograd.gradcheck(lambda t: (t * t, t > 1), x)
+    with pytest.raises(ValueError, match="nothing to check"):
+        nc.autograd.gradcheck(lambda t: t > 1, x)
+    for option in ("check_batched_grad", "check_forward_ad", "fast_mode"):
+        with pytest.raises(NotImplementedError, match=option):
+            nc.autograd.gradcheck(lambda t: t * t, x, **{option: True})
+    with pytest.raises(NotImplementedError, match="check_fwd_over_rev"):
+        nc.autograd.gradgradcheck(lambda t: t * t, x, check_fwd_over_rev=True)

@@ -134,6 +134,14 @@ def test_only_what_leads_to_the_inputs_is_run_and_released() -> None:
         a.backward()
 
 
+def test_a_result_that_is_asked_for_is_where_the_way_back_ends() -> None:
+    x = leaf(2.0)
+    y = x * x
+    assert nc.autograd.grad(y * 3, y)[0].item() == 3.0
+    y.backward()  # what is below y was neither run nor released
+    assert x.grad.item() == 4.0
+
+
 def test_two_tensors_at_one_place_and_one_input_twice_all_get_the_gradient() -> None:
     x = leaf(2.0)
     found = nc.autograd.grad(x * x, [x, x])

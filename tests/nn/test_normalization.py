@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 
 import netcl as nc
 import netcl.nn.functional as F
 from netcl import nn
+from netcl.core.device import target_override
 
 X4 = np.random.default_rng(0).standard_normal((4, 6, 3, 5)).astype(np.float32) * 3 + 1
 
@@ -240,3 +243,30 @@ def test_dropout_in_place_changes_the_input_and_its_gradient() -> None:
     for function in (F.dropout1d, F.dropout2d, F.dropout3d, F.feature_alpha_dropout):
         with pytest.raises(RuntimeError, match="expected"):
             function(nc.ones(3))
+
+
+@pytest.mark.long
+@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.given(
+    shape=st.tuples(st.integers(1, 5), st.sampled_from([2, 4, 8]), st.integers(2, 70)),
+    order=st.permutations([0, 1, 2]),
+    target=st.sampled_from(["cpu", "gpu"]),
+)
+def test_any_shape_and_order_of_dimensions(shape: tuple[int, ...], order: list[int], target: str) -> None:
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(sum(shape)).standard_normal([shape[order.index(axis)] for axis in range(3)])
+    for function in (
+        lambda lib, t: lib.batch_norm(t, None, None, training=True),
+        lambda lib, t: lib.group_norm(t, 2),
+        lambda lib, t: lib.layer_norm(t, t.shape[1:]),
+    ):
+        with target_override(target):
+            a = nc.tensor(x, requires_grad=True)
+            y = function(F, a.permute(*order))
+            (y * y * y).sum().backward()
+            found = [y.detach().numpy(), a.grad.numpy()]
+        b = torch.tensor(x, requires_grad=True)
+        z = function(torch.nn.functional, b.permute(*order))
+        (z * z * z).sum().backward()
+        np.testing.assert_allclose(found[0], z.detach().numpy(), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(found[1], b.grad.numpy(), rtol=1e-7, atol=1e-6)

@@ -19,6 +19,9 @@ class Graph:
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
+        self.stage: tuple[int, int] | None = None  # (composite, number) of what is being built
+        self.stages: dict[Node, tuple[int, int]] = {}
+        self.staged = 0  # composites with stages so far
         self._known: dict[tuple, Node] = {}
 
     def add(self, op: str, src: Sequence[Node], arg: Any = None, meta: tuple[Shape, DType] | None = None) -> Node:
@@ -26,7 +29,8 @@ class Graph:
         simpler = _simplify(self, op, src, arg)
         if simpler is not None:
             return simpler
-        key = (op, tuple(node.number for node in src), _hashable(arg))
+        apart = self.stage if op == "matmul" else None  # products are done again rather than kept from stage to stage
+        key = (op, tuple(node.number for node in src), _hashable(arg), apart)
         found = self._known.get(key)
         if found is None:
             shape, dtype = meta or TABLE[op].infer(src, arg)
@@ -34,6 +38,8 @@ class Graph:
                 return self.broadcast(self.literal(0.0 if dtype.category == 2 else 0, dtype), shape)  # nobody reads it
             found = self._known[key] = Node(op, TABLE[op], src, arg, shape, dtype, len(self.nodes))
             self.nodes.append(found)
+            if self.stage is not None:
+                self.stages[found] = self.stage
         return found
 
     def literal(self, value: Any, dtype: DType) -> Node:
@@ -163,9 +169,12 @@ def lower(graph: Graph, records: list[tuple], wanted: set[int], sources: dict[in
     """Nodes for the records that the wanted positions need. `sources` gives the nodes of inputs and scalars."""
     needed = _needed(records, wanted)
     nodes: dict[int, Any] = {}
+    own = graph.staged
     for position in needed:
         op, arg, operands = records[position]
-        if position in sources:
+        if op == "stage":
+            graph.stage = (own, arg)
+        elif position in sources:
             nodes[position] = sources[position]
         elif op == "item":
             nodes[position] = nodes[operands[0]][arg]
@@ -179,6 +188,7 @@ def _needed(records: list[tuple], wanted: set[int]) -> list[int]:
     for position in range(len(records) - 1, -1, -1):
         if position in needed:
             needed.update(records[position][2])
+    needed.update(position for position, record in enumerate(records) if record[0] == "stage")
     return sorted(needed)
 
 
@@ -251,7 +261,10 @@ def _expand_composite(graph: Graph, primitive: Any, src: list[Node], arg: Any) -
             dtype = dtypes.by_name(scalar_arg[0])
             number = next(numbers)
             sources[position] = graph.literal(float(number) if dtype.category == 2 else number, dtype)
+    outer = graph.stage
+    graph.staged += 1
     nodes = lower(graph, trace.records, {value.index for value in outputs}, sources)
+    graph.stage = outer
     lowered = [nodes[value.index] for value in outputs]
     metas = primitive.infer(src, arg)
     for node, meta in zip(lowered, metas if several else [metas], strict=True):

@@ -12,8 +12,9 @@ from netcl.codegen.ir import KernelSource, Layout, Node, contiguous_strides
 from netcl.codegen.targets import target_for
 from netcl.codegen.views import strided
 from netcl.core import debug, dtypes, launch, program
-from netcl.core.replay import Memory, Step
+from netcl.core.replay import Step
 from netcl.graph import flags
+from netcl.graph.layout import lay_out
 from netcl.graph.lower import Graph, lower
 from netcl.graph.plan import Plan
 from netcl.graph.schedule import Kernel, is_source, schedule, strided_input
@@ -41,7 +42,6 @@ class _Builder:
         self.scalar_number: dict[Node, int] = {}
         self.slot_of: dict[Node, int] = {}
         self.moved: list[int] = []
-        self.memory = Memory()
 
     def build(self) -> Plan:
         trace = self.trace
@@ -57,11 +57,11 @@ class _Builder:
         wanted = {base for base, _, _ in results.values() if base.op != "input"}
         self.free -= {self.slot_of[base] for base, _, _ in results.values() if base.op == "input"}  # results lie there
         needed = _reachable(wanted)
-        kernels, anchors = schedule(needed, wanted)
+        kernels, anchors = schedule(needed, wanted, self.graph.stages)
         stored = self._stored(kernels, wanted, anchors)
         launches = [self._generate(kernel, stored) for kernel in kernels]
         if self.target.kind == "cpu":
-            launches, kernels_of = merge_small(launches, [self._kernel_needs(k, kernels) for k in kernels])
+            launches, kernels_of = merge_small(launches, self._kernel_needs(kernels))
         else:
             kernels_of = [[n] for n in range(len(kernels))]
         steps = self._steps(launches, kernels_of, kernels, stored, wanted)
@@ -133,8 +133,20 @@ class _Builder:
                     stored.add(node)
         return stored
 
-    def _kernel_needs(self, kernel: Kernel, kernels: list[Kernel]) -> set[int]:
-        return {kernels.index(other) for other in kernel.needs}
+    def _kernel_needs(self, kernels: list[Kernel]) -> list[set[int]]:
+        """For each kernel those that have to be done before it; all of an earlier stage are."""
+        number = {kernel: n for n, kernel in enumerate(kernels)}
+        needs = [{number[other] for other in kernel.needs} for kernel in kernels]
+        stages: dict[int, list[tuple[int, list[int]]]] = {}  # by composite: its stages so far, and their kernels
+        for n, kernel in enumerate(kernels):
+            if kernel.stage is not None:
+                composite, stage = kernel.stage
+                passed = stages.setdefault(composite, [])
+                if not passed or passed[-1][0] != stage:
+                    passed.append((stage, []))
+                passed[-1][1].append(n)
+                needs[n].update(passed[-2][1] if len(passed) > 1 else ())
+        return needs
 
     def _layout(self, node: Node) -> Layout:
         if node.op == "input":
@@ -164,7 +176,7 @@ class _Builder:
             self.target,
         )
 
-    # ---- steps and memory ----
+    # ---- steps ----
 
     def _steps(
         self, sources: list[KernelSource], kernels_of: list[list[int]], kernels: list[Kernel], stored: set[Node],
@@ -176,67 +188,21 @@ class _Builder:
                 for node in kernels[member].placed:
                     if node in stored and kernels[member].levels[node] != "before":
                         made_at[node] = number
-        last_use = {
-            node: number for number, source in enumerate(sources) for kind, node in source.arguments if kind == "buffer"
-        }
-        fresh = self.slots
         for node in made_at:
-            self.slot_of[node] = fresh
-            fresh += 1
+            self.slot_of[node] = self.slots
+            self.slots += 1
+        self.memory = lay_out(sources, made_at, wanted, self.slot_of, self._free_inputs())
         steps = []
-        available: list[tuple[int, int]] = self._free_slots()  # (slot, last step that uses it), memory to take over
-        idle: list[tuple[int, int]] = []  # (bytes, slot) of scratch that no later step reads
-        place_of: dict[Node, tuple[int, int]] = {}
-        for number, source in enumerate(sources):
+        for source in sources:
             step = Step(self._launch(source))
-            for node in (n for n, at in made_at.items() if at == number):
-                slot, size = self.slot_of[node], prod(node.shape) * node.dtype.itemsize
-                if node not in wanted:
-                    place_of[node] = self._scratch_place(slot, size, idle)
-                    continue
-                earlier = self._take_over(node, size, number, source, available, last_use)
-                if earlier is None:
-                    self.memory.results.append((slot, size))
-                else:
-                    self.memory.same.append((slot, earlier))
             self._arguments(step, source)
-            idle += [place_of[node] for node, last in last_use.items() if last == number and node in place_of]
             steps.append(step)
-        self.slots = fresh
         return steps
 
-    def _scratch_place(self, slot: int, size: int, idle: list[tuple[int, int]]) -> tuple[int, int]:
-        """Memory for an intermediate result: the smallest idle piece that it fills by half or more, or a new one."""
-        fitting = min((place for place in idle if size <= place[0] <= 2 * size), default=None)
-        if fitting is None:
-            self.memory.scratch.append((slot, size))
-            return size, slot
-        idle.remove(fitting)
-        self.memory.same.append((slot, fitting[1]))
-        return fitting
-
-    def _free_slots(self) -> list[tuple[int, int]]:
-        return [
-            (number, prod(self.trace.inputs[number].shape) * self.trace.inputs[number].dtype.itemsize)
-            for number in sorted(self.free)
-        ]
-
-    def _take_over(
-        self, node: Node, size: int, number: int, source: KernelSource, available: list[tuple[int, int]],
-        last_use: dict[Node, int],
-    ) -> int | None:  # fmt: skip
-        """An input's memory for a result: nobody else holds it, no later launch reads it, and this launch reads it,
-        if at all, at the very element that it writes."""
-        for slot, capacity in available:
-            owner = next((n for n, k in self.input_number.items() if k == slot), None)
-            same_buffer = [n for n in self.input_number if owner is not None and n.arg[4] == owner.arg[4]]
-            if owner is None or capacity != size or len(same_buffer) != 1 or last_use.get(owner, -1) > number:
-                continue
-            if last_use.get(owner) == number and (owner, node) not in source.same_element:
-                continue
-            available.remove((slot, capacity))
-            return slot
-        return None
+    def _free_inputs(self) -> set[Node]:
+        """The inputs whose memory may be overwritten: held by nothing else, and seen by the trace in one way only."""
+        buffers = [node.arg[4] for node in self.input_number]
+        return {n for n, number in self.input_number.items() if number in self.free and buffers.count(n.arg[4]) == 1}
 
     def _launch(self, source: KernelSource) -> launch.Launch:
         kernel = program.own_kernel(self.device, source.source, source.name)

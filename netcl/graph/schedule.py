@@ -36,6 +36,7 @@ class Kernel:
     needs: set[Kernel] = field(default_factory=set)
     order: int = 0
     size: int = 0  # elementwise nodes evaluated
+    stage: tuple[int, int] | None = None  # kernels of different stages stay apart, see value.stage
 
 
 def squeeze(shape: Shape) -> Shape:
@@ -51,9 +52,10 @@ def spread(shape: Shape, variables: list[ix.Index]) -> Coordinates:
 class Scheduler:
     """Groups the anchors of one graph."""
 
-    def __init__(self, nodes: list[Node], wanted: set[Node]):
+    def __init__(self, nodes: list[Node], wanted: set[Node], stages: dict[Node, tuple[int, int]]):
         self.nodes = nodes
         self.wanted = wanted
+        self.stages = stages
         self.anchors = set(wanted) | self._forced(nodes)
         self.kernels: list[Kernel] = []
         self.home: dict[Node, Kernel] = {}
@@ -67,6 +69,11 @@ class Scheduler:
                 forced.add(node)
             if node.primitive.kind in BY_ADDRESS:
                 forced.update(base for base in map(operand_base, node.src) if not is_source(base))
+            for source in node.src if self.stages else ():
+                made = _made(source)
+                stage = self.stages.get(made)
+                if stage is not None and stage != self.stages.get(node) and _is_computed(made):
+                    forced.add(made)  # a stage leaves what others need of it in memory
         return forced
 
     def run(self) -> list[Kernel]:
@@ -188,6 +195,9 @@ class Scheduler:
 
     def _join(self, kernel: Kernel, node: Node) -> bool:
         size = len(self._below(node))
+        stage = self.stages.get(node)
+        if stage is not None and kernel.stage is not None and stage != kernel.stage:
+            return False
         if kernel.placed and (len(kernel.placed) >= MAX_ANCHORS or kernel.size + size > MAX_CHAIN):
             return False
         for inner, level, source, result in self._placements(kernel, node):
@@ -202,6 +212,7 @@ class Scheduler:
             kernel.levels[node] = level
             if source is not None:
                 kernel.sources[node] = source
+            kernel.stage = kernel.stage or stage
             self.home[node] = kernel
             kernel.before |= totals
             kernel.needs |= {self.home[n] for n, _ in reads if n in self.home and self.home[n] is not kernel}
@@ -363,7 +374,7 @@ class Scheduler:
         rows = sorted(apart, key=lambda k: k.order)
         for later in rows[1:]:
             first = rows[0]
-            same = first.shape == later.shape and first.inner == later.inner
+            same = first.shape == later.shape and first.inner == later.inner and first.stage == later.stage
             full = len(first.placed) + len(later.placed) > MAX_ANCHORS
             if (
                 not same
@@ -402,6 +413,7 @@ class Scheduler:
         shape = squeeze(node.shape)
         kernel = Kernel(BY_ADDRESS[node.primitive.kind], shape, order=len(self.kernels))
         variables = [ix.variable(f"d{axis}", size) for axis, size in enumerate(shape)]
+        kernel.stage = self.stages.get(node)
         kernel.placed[node] = spread(node.shape, variables)
         kernel.levels[node] = "row"
         kernel.needs = {self.home[base] for base in map(operand_base, node.src) if base in self.home}
@@ -429,6 +441,27 @@ class Scheduler:
                 done.append(current)
                 stack.pop()
         return done
+
+
+def _made(node: Node) -> Node:
+    """The node under views."""
+    while node.primitive.kind == "view":
+        node = node.src[0]
+    return node
+
+
+def _is_computed(node: Node) -> bool:
+    """Whether an elementwise node is made of reductions or products, not just of what is there."""
+    stack, seen = [node] if node.primitive.kind == "elementwise" else [], set()
+    while stack:
+        current = stack.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        if current.primitive.kind in ("reduce", *BY_ADDRESS):
+            return True
+        stack.extend(current.src)
+    return False
 
 
 class ChainTooLong(Exception):
@@ -473,11 +506,13 @@ def _readable(node: Node) -> bool:
     return node.primitive.kind != "view"
 
 
-def schedule(nodes: list[Node], wanted: set[Node]) -> tuple[list[Kernel], set[Node]]:
+def schedule(
+    nodes: list[Node], wanted: set[Node], stages: dict[Node, tuple[int, int]] | None = None
+) -> tuple[list[Kernel], set[Node]]:
     """The kernels in launch order, and all anchors."""
     extra: set[Node] = set()
     while True:
-        scheduler = Scheduler(nodes, wanted | extra)
+        scheduler = Scheduler(nodes, wanted | extra, stages or {})
         try:
             return scheduler.run(), scheduler.anchors
         except ChainTooLong as long:

@@ -264,6 +264,13 @@ def record_iota(device: Any, shape: Shape, axis: int, dtype: DType) -> Value:
     return _locked(device, lambda trace: trace.add("iota", (), (shape, axis, dtype.name), shape, dtype))
 
 
+def stage(number: int) -> None:
+    """In a composite's body: what follows is work of stage `number`. Stages run one after the other and share no
+    kernel, so that the intermediate results of one can lie where those of the one before were."""
+    if _pending.expansion is not None:
+        _pending.expansion.records.append(("stage", number, ()))
+
+
 def record_literal(number: Any, dtype: DType, device: Any) -> Value:
     """A constant of a formula: its value is part of the plan's key."""
     return _locked(device, lambda trace: trace.constant("literal", number, dtype))

@@ -64,6 +64,7 @@ from netcl.ops.losses.binary import (
 from netcl.ops.losses.classes import focal_loss, nll_loss
 from netcl.ops.losses.ctc import ctc_loss
 from netcl.ops.losses.likelihood import gaussian_nll_loss, kl_div, poisson_nll_loss
+from netcl.ops.losses.linear import linear_cross_entropy
 from netcl.ops.losses.margins import multi_margin_loss, multilabel_margin_loss
 from netcl.ops.losses.pairs import (
     cosine_embedding_loss,
@@ -193,6 +194,7 @@ __all__ = [
     "leaky_relu",
     "leaky_relu_",
     "linear",
+    "linear_cross_entropy",
     "linear_mse",
     "local_response_norm",
     "log_cosh_loss",

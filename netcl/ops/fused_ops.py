@@ -97,10 +97,15 @@ def row_statistics(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
 
 def _row_statistics(x: Any, axis: int) -> tuple:
-    x = Tensor._wrap(x)
+    top, log_sum = statistics(Tensor._wrap(x), axis)
+    return top._value, log_sum._value
+
+
+def statistics(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """As row_statistics, in operations."""
     x = x.to(dtypes.accumulator(x.dtype))
     top = x.amax(axis, keepdim=True)
-    return top._value, _log_sum(x, top, axis)._value
+    return top, _log_sum(x, top, axis)
 
 
 def _log_sum(x: Tensor, top: Tensor, axis: int) -> Tensor:
@@ -117,6 +122,11 @@ def _log_probabilities(x: Tensor, top: Tensor, log_sum: Tensor) -> Tensor:
     return x.to(top.dtype) - top - log_sum
 
 
+def _probabilities(x: Tensor, top: Tensor, log_sum: Tensor) -> Tensor:
+    """softmax(x) from the row's statistics, by the exponentials that were summed: a kernel that does both has them."""
+    return (x.to(top.dtype) - top).exp() * (-log_sum).exp()
+
+
 def _log_sum_in_rule(x: Tensor, top: Tensor, log_sum: Tensor, axis: int) -> Tensor:
     """log_sum, or where the gradient will be differentiated itself, the same as a function of x (top cancels)."""
     return _log_sum(x.to(top.dtype), top, axis) if is_grad_enabled() else log_sum
@@ -129,7 +139,7 @@ def _log_softmax_body(x: Any, top: Any, log_sum: Any, axis: int) -> Any:
 
 def _log_softmax_gradient(g: Tensor, y: Any, x: Tensor, top: Tensor, log_sum: Tensor, axis: int) -> tuple:
     log_sum = _log_sum_in_rule(x, top, log_sum, axis)
-    probabilities = _log_probabilities(x, top, log_sum).exp()
+    probabilities = _probabilities(x, top, log_sum)
     g = g.to(top.dtype)
     return g - probabilities * g.sum(axis, keepdim=True), None, None
 
@@ -192,7 +202,16 @@ def _cross_entropy(*operands_and_arg: Any) -> Any:
     *operands, arg = operands_and_arg
     x, target, top, log_sum, site, *rest = (Tensor._wrap(v) for v in operands)
     weight = rest[0] if rest else None
-    reduction, ignore_index, smoothing, z_scale = arg
+    reduction, ignore_index = arg[:2]
+    losses = losses_of_rows(x, target, top, log_sum, site, weight, arg[1:])
+    return reduced_rows(losses, target, weight, reduction, ignore_index)._value
+
+
+def losses_of_rows(
+    x: Tensor, target: Tensor, top: Tensor, log_sum: Tensor, site: Tensor, weight: Tensor | None, options: tuple
+) -> Tensor:
+    """Each row's cross-entropy, in the target's shape. options: ignore_index, label_smoothing, lse_square_scale."""
+    ignore_index, smoothing, z_scale = options
     axis = class_axis(x._value.shape)
     log_p = _log_probabilities(x, top, log_sum)
     target_class = chosen(x._value.shape, x.dtype, target, weight, ignore_index, site)
@@ -204,8 +223,7 @@ def _cross_entropy(*operands_and_arg: Any) -> Any:
         losses = losses * literal(1 - smoothing, losses) + smooth * literal(even, losses)
     if z_scale:
         losses = losses + (top + log_sum) * (top + log_sum) * target_class.weight * literal(z_scale, losses)
-    losses = losses.where(target_class.kept, 0.0).reshape(target._value.shape)
-    return reduced_rows(losses, target, weight, reduction, ignore_index)._value
+    return losses.where(target_class.kept, 0.0).reshape(target._value.shape)
 
 
 def _per_class(weight: Tensor, x: Tensor, wide: Any) -> Tensor:
@@ -218,15 +236,23 @@ def _cross_entropy_gradient(
 ) -> tuple:
     """d x = (softmax(x) * sum(q) - q) * row scale, q the (smoothed, weighted) target distribution."""
     weight, arg = (rest[0] if len(rest) == 2 else None), rest[-1]
-    reduction, ignore_index, smoothing, z_scale = arg
+    change = gradient_of_rows(g, x, target, top, log_sum, site, weight, arg)
+    return (change, *(None for _ in range(len(rest) + 3)))
+
+
+def gradient_of_rows(
+    g: Tensor, x: Tensor, target: Tensor, top: Tensor, log_sum: Tensor, site: Tensor, weight: Tensor | None,
+    options: tuple,
+) -> Tensor:  # fmt: skip
+    """The gradient of x where g has arrived at the loss. options: the reduction, then as in losses_of_rows."""
+    reduction, ignore_index, smoothing, z_scale = options
     log_sum = _log_sum_in_rule(x, top, log_sum, class_axis(x._value.shape))
     target_class = chosen(x._value.shape, x.dtype, target, weight, ignore_index, site)
     q, mass = _target_distribution(x, target_class, weight, smoothing)
     if z_scale:  # logsumexp has the softmax for its gradient
         mass = mass + (top + log_sum) * target_class.weight * literal(2 * z_scale, mass)
-    change = _log_probabilities(x, top, log_sum).exp() * mass - q
-    scale = row_scale(g, target, weight, reduction, ignore_index, target_class)
-    return (change * scale, *(None for _ in range(len(rest) + 3)))
+    change = _probabilities(x, top, log_sum) * mass - q
+    return change * row_scale(g, target, weight, reduction, ignore_index, target_class)
 
 
 def _target_distribution(x: Tensor, target_class: Chosen, weight: Tensor | None, smoothing: float) -> tuple:

@@ -365,7 +365,7 @@ def host_array(data: Any, dtype: DType | None) -> np.ndarray:
     first = data
     while isinstance(first, (list, tuple)) and first:
         first = first[0]
-    given = isinstance(first, (np.ndarray, np.generic))  # NumPy's dtypes are kept
+    given = hasattr(first, "__array__") and not isinstance(first, Tensor)  # dtypes of arrays are kept
     if isinstance(data, (list, tuple)):
         data = _unwrapped(data)
     try:

@@ -99,6 +99,16 @@ def test_as_tensor_and_asarray_take_tensors_as_they_are():
     assert not nc.asarray(x, requires_grad=False).requires_grad
 
 
+def test_arrays_of_other_libraries_keep_their_dtype(torch):
+    pandas = pytest.importorskip("pandas")
+    for data in (torch.ones(2, dtype=torch.float64), torch.ones(2, dtype=torch.int16), pandas.Series([1.0, 2.0])):
+        kept = nc.tensor(data)
+        assert kept.dtype.name == str(data.dtype).removeprefix("torch.")
+        assert kept.tolist() == data.tolist()
+        assert nc.as_tensor(data).dtype is kept.dtype
+    assert nc.tensor([nc.tensor(1.0), 2.0]).dtype is nc.float32
+
+
 def test_arrays_are_copied():
     array = np.zeros(3, np.float32)
     made = [nc.from_numpy(array), nc.as_tensor(array), nc.asarray(array)]

@@ -88,9 +88,9 @@ def _cropped(input: Tensor, widths: Widths) -> Tensor:
 def _constant(input: Tensor, widths: Widths, value: float | None) -> Tensor:
     more: Widths = tuple((max(low, 0), max(high, 0)) for low, high in widths)
     rest: Widths = tuple((min(low, 0), min(high, 0)) for low, high in widths)
-    if any(size + low + high < 0 for size, (low, high) in zip(input._value.shape, rest, strict=True)):
-        padded, rest = input, widths  # more is cropped on one side than there is: that side is made of padding
-        return _cropped(_constant(padded, more, value), tuple((min(low, 0), min(high, 0)) for low, high in rest))
+    for size, (low, high) in zip(input._value.shape, rest, strict=True):
+        if size + low + high < 0:
+            raise RuntimeError(f"pad: there are not {-low - high} elements to crop from a size of {size}")
     inner = _cropped(input, rest)
     if not any(low or high for low, high in more):
         return clone(input) if inner is input else own_copy(inner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch_cases import check, numbers
 
@@ -13,7 +13,7 @@ import netcl.nn.functional as F
 
 relaxed = settings(
     deadline=None,
-    max_examples=25,
+    max_examples=10,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -42,7 +42,7 @@ def test_constants_around_a_tensor(device, torch, mode):
     )
 
 
-def test_edges_around_a_tensor(device, torch, mode):
+def test_edges_around_a_tensor(device, torch):
     x, image, volume = numbers(2, 4), numbers(2, 3, 4, 5), numbers(1, 3, 4, 3)
     for modus in ("reflect", "replicate", "circular"):
         check(
@@ -70,21 +70,28 @@ def test_other_dtypes(torch, dtype):
 
 @relaxed
 @given(
-    size=st.integers(1, 9),
-    low=st.integers(-4, 9),
-    high=st.integers(-4, 9),
+    size=st.integers(1, 6),
+    low=st.integers(-3, 6),
+    high=st.integers(-3, 6),
     modus=st.sampled_from(["constant", "reflect", "replicate", "circular"]),
 )
 def test_any_widths_give_pytorchs_elements_or_its_error(target, torch, size, low, high, modus):
+    assume(modus != "circular" or size + min(low, 0) + min(high, 0) >= max(low, high))  # PyTorch reads beyond the rest
     x = numbers(2, size)
+    theirs = torch.tensor(x).requires_grad_()
     try:
-        expected = torch.nn.functional.pad(torch.tensor(x), (low, high), modus).numpy()
+        expected = torch.nn.functional.pad(theirs, (low, high), modus)
     except RuntimeError:
         if size + low + high != 0:  # PyTorch refuses some results without elements; netcl gives them
             with pytest.raises(RuntimeError):
                 F.pad(nc.tensor(x), (low, high), modus).numpy()
         return
-    np.testing.assert_array_equal(F.pad(nc.tensor(x), (low, high), modus).numpy(), expected)
+    ours = nc.tensor(x, requires_grad=True)
+    result = F.pad(ours, (low, high), modus)
+    (result * result).sum().backward()
+    (expected * expected).sum().backward()
+    np.testing.assert_array_equal(result.detach().numpy(), expected.detach().numpy())
+    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_padding_with_what_surrounds_it_is_one_kernel():

@@ -112,7 +112,8 @@ _elementwise("neg", "(-{0})", lambda g, y, x: (-g,), np.negative, no_bool)
 _elementwise("pow", "netcl_pow({0}, {1})",
              lambda g, y, a, b: (g * (b * a.pow(b - 1)).where(b != 0, 0), g * (y * a.log()).where(((a == 0) & (b >= 0)).logical_not(), 0)),
              np.power, no_bool, integer="<lanes>({S})netcl_ipow({0}, {1})",
-             preamble=functions.power() + "\n" + functions.INTEGER_POWER)
+             preamble=functions.power() + "\n" + functions.INTEGER_POWER,
+             autocast="float32")
 _elementwise("abs", "fabs({0})", lambda g, y, x: (g * x.sign(),), np.abs, no_bool, integer="(({0} < ({T})(0)) ? -{0} : {0})")
 _elementwise("sign", "(sign({0}) + ({T})(0))", _flat, np.sign,
              integer="(({0} > ({T})(0)) ? ({T})(1) : (({0} < ({T})(0)) ? ({T})(-1) : ({T})(0)))")
@@ -133,10 +134,11 @@ _elementwise("ceil", "ceil({0})", _flat, np.ceil, no_bool, integer="{0}")
 _elementwise("trunc", "trunc({0})", _flat, np.trunc, no_bool, integer="{0}")
 _elementwise("round", "rint({0})", _flat, np.rint, no_bool, integer="{0}")
 _elementwise("reciprocal", "(({T})(1) / {0})", lambda g, y, x: (-g * y * y,), np.reciprocal, floating, autocast="float32")
-_elementwise("exp2", "exp2({0})", lambda g, y, x: (g * y * LOG_2,), np.exp2, floating, autocast="float32")
+_elementwise("exp2", "exp2({0})", lambda g, y, x: (g * y * LOG_2,), np.exp2, floating)
 _elementwise("log2", "log2({0})", lambda g, y, x: (g / (x * LOG_2),), np.log2, floating, autocast="float32")
 _elementwise("log10", "log10({0})", lambda g, y, x: (g / (x * LOG_10),), np.log10, floating, autocast="float32")
-_elementwise("tan", "netcl_tan({0})", lambda g, y, x: (g * (y * y + 1),), np.tan, floating, preamble=functions.periodic("tan"))
+_elementwise("tan", "netcl_tan({0})", lambda g, y, x: (g * (y * y + 1),), np.tan, floating, preamble=functions.periodic("tan"),
+             autocast="float32")
 _elementwise("asin", "asin({0})", lambda g, y, x: (g * (1 - x * x).rsqrt(),), np.arcsin, floating, autocast="float32")
 _elementwise("acos", "acos({0})", lambda g, y, x: (-g * (1 - x * x).rsqrt(),), np.arccos, floating, autocast="float32")
 _elementwise("atan", "atan({0})", lambda g, y, x: (g / (x * x + 1),), np.arctan, floating)
@@ -150,18 +152,18 @@ _elementwise("erfc", "erfc({0})", lambda g, y, x: (-g * (-(x * x)).exp() * TWO_O
 _elementwise("erfinv", "<lanes>netcl_erfinv_{S}({0})", lambda g, y, x: (g * (y * y).exp() * HALF_ROOT_PI,), None, floating,
              preamble=functions.INVERSE_ERF, autocast="float32")
 _elementwise("lgamma", "netcl_lgamma({0})", lambda g, y, x: (g * x.digamma(),), None, floating,
-             preamble=functions.log_gamma(), autocast="float32")
+             preamble=functions.log_gamma())
 _elementwise("digamma", "<lanes>netcl_digamma_{S}({0})", lambda g, y, x: (g * x.polygamma(1),), None, floating,
-             preamble=functions.DIGAMMA, autocast="float32")
+             preamble=functions.DIGAMMA)
 _elementwise("zeta", "<lanes>netcl_zeta_{S}({0}, {1})", lambda g, y, s, q: (None, -g * s * (s + 1).zeta(q)), None, floating,
-             preamble=functions.ZETA, autocast="float32")
+             preamble=functions.ZETA)
 _elementwise("i0e", "<lanes>netcl_bessel_{S}(0, {0})", lambda g, y, x: (g * (x.i1e() - x.sign() * y),), None, floating,
-             preamble=functions.BESSEL, autocast="float32")
+             preamble=functions.BESSEL)
 _elementwise("i1e", "<lanes>netcl_bessel_{S}(1, {0})",
              lambda g, y, x: (g * (x.i0e() - y * x.sign() - (y / x).where(x != 0, 0.5)),), None, floating,
-             preamble=functions.BESSEL, autocast="float32")
+             preamble=functions.BESSEL)
 _elementwise("erfcx", "<lanes>netcl_erfcx_{S}({0})", lambda g, y, x: (g * (x * y * 2 - TWO_OVER_ROOT_PI),), None, floating,
-             preamble=functions.SCALED_ERFC, autocast="float32")
+             preamble=functions.SCALED_ERFC)
 _elementwise("logb", "logb({0})", _flat, None, only_floats)
 _elementwise("hypot", "hypot({0}, {1})", lambda g, y, a, b: (g * (a / y), g * (b / y)), np.hypot, only_floats)
 _elementwise("copysign", "copysign({0}, {1})", lambda g, y, a, b: ((g * (y / a)).where(a != 0, 0), g.new_zeros(g.shape)),

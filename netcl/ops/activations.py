@@ -326,7 +326,7 @@ def _softplus_gradient(g: Tensor, y: Any, x: Tensor, arg: tuple) -> tuple:
     return (g.where(scaled > threshold, g * scaled.sigmoid()),)
 
 
-_softplus = formula("softplus", _softplus_body, _softplus_gradient, table.only_floats)
+_softplus = formula("softplus", _softplus_body, _softplus_gradient, table.only_floats, autocast="float32")
 
 
 def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:

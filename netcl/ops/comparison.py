@@ -21,13 +21,13 @@ from netcl.ops.elementwise import (
     ne,
     result_like,
     where,
-)  # fmt: skip
+)
 from netcl.ops.types import finfo
 from netcl.tensor import Tensor
 
 __all__ = """
-    allclose clamp clamp_max clamp_min clip copysign equal fmax fmin heaviside isclose isfinite isinf isnan isneginf
-    isposinf isreal nan_to_num nextafter signbit
+    allclose angle clamp clamp_max clamp_min clip copysign equal fmax fmin heaviside isclose isfinite isinf isnan
+    isneginf isposinf isreal nan_to_num nextafter signbit
 """.split()
 METHODS = __all__
 IN_PLACE = "clamp clamp_max clamp_min clip copysign heaviside nan_to_num nextafter".split()
@@ -99,6 +99,12 @@ def signbit(input: Tensor) -> Tensor:
     if input.dtype.category != 2:
         return lt(input, 0)
     return lt(copysign(as_tensor_like(1.0, input), input.detach()), 0)
+
+
+def angle(input: Tensor) -> Tensor:
+    """0 where input >= 0, pi where it is below, NaN for NaN; integers give float32."""
+    floats = input if input.dtype.category == 2 else apply("cast", (input,), "float32")
+    return where(lt(floats, 0), math.pi, where(isnan(floats), floats, 0.0))
 
 
 def heaviside(input: Tensor, values: Tensor) -> Tensor:

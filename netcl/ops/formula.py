@@ -14,11 +14,13 @@ from netcl.graph import primitives, table
 from netcl.tensor import Tensor
 
 
-def formula(name: str, body: Callable, gradient: Callable, rule: Callable = table.floating) -> Callable[..., Tensor]:
+def formula(
+    name: str, body: Callable, gradient: Callable, rule: Callable = table.floating, autocast: str = "widest"
+) -> Callable[..., Tensor]:
     """A function of tensors, `arg` (hashable) being the formula's constants.
 
     body(*operands, [arg]) in operations, with operands in the compute dtype; gradient(g, y, *operands, arg) as for
-    every composite; rule: the dtype rule.
+    every composite; rule: the dtype rule; autocast: what amp does with it.
     """
     infer = rule(name)
 
@@ -32,5 +34,5 @@ def formula(name: str, body: Callable, gradient: Callable, rule: Callable = tabl
     def record(*operands: Tensor, arg: Any = None) -> Tensor:
         return apply_composite(name, operands, arg, gradient)
 
-    primitives.composite(name, infer, expand)
+    primitives.composite(name, infer, expand, autocast)
     return record

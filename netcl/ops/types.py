@@ -13,7 +13,7 @@ from netcl.ops.elementwise import plain_number
 from netcl.tensor import Tensor
 
 __all__ = """
-    can_cast finfo get_default_dtype iinfo is_floating_point is_nonzero is_signed is_tensor numel promote_types
+    can_cast finfo get_default_dtype iinfo is_floating_point is_nonzero is_tensor numel promote_types
     result_type set_default_dtype
 """.split()
 METHODS = ["is_nonzero", "is_signed"]

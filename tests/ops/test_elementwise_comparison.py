@@ -52,6 +52,8 @@ def test_signs_steps_and_replaced_nans_equal_pytorch(device, torch):
     a, b = nc.tensor(X), torch.tensor(X)
     for f in (
         lambda n, t: n.heaviside(t, n.tensor([0.5])),
+        lambda n, t: n.angle(t),
+        lambda n, t: n.tensor([1, -2]).angle(),
         lambda n, t: t.nan_to_num(),
         lambda n, t: n.nan_to_num(t, nan=2.0, posinf=1.0, neginf=-1.0),
         lambda n, t: n.nan_to_num(t.half()),

@@ -44,7 +44,7 @@ def var(
 def std(
     input: Tensor, dim: Dim = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Any = None
 ) -> Tensor:
-    """The standard deviation over dim, the root of `var`. Its gradient where all are equal is NaN, as in PyTorch."""
+    """The standard deviation over dim, the root of `var`. Its gradient where all are equal is 0."""
     return _spread("std", input, dim, unbiased, keepdim, correction)[0]
 
 
@@ -102,7 +102,7 @@ def _divisor(shape: tuple[int, ...], axes: tuple[int, ...], correction: float) -
 
 
 def _spread_gradient(g: tuple, y: tuple, x: Tensor, arg: tuple) -> tuple:
-    """d var = 2 (x - mean) / divisor, d std = (x - mean) / (divisor std), d mean = 1 / count."""
+    """d var = 2 (x - mean) / divisor, d std = (x - mean) / (divisor std), 0 where std is 0, d mean = 1 / count."""
     name, axes, correction = arg
     wide = widened(x)
     of_spread, of_mean = (widened(each) for each in g)
@@ -110,7 +110,8 @@ def _spread_gradient(g: tuple, y: tuple, x: Tensor, arg: tuple) -> tuple:
     divisor = _divisor(x.shape, axes, correction)
     scale = of_spread * (2.0 if name == "var" else 1.0) / literal(divisor, of_spread)
     if name == "std":
-        scale = scale / widened(y[0])
+        found = widened(y[0])
+        scale = (scale / found.where(found != 0, 1.0)).where(found != 0, 0.0)
     return (centred * scale + of_mean / literal(float(math.prod(x.shape[a] for a in axes)), of_mean),)
 
 

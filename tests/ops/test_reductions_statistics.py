@@ -46,6 +46,14 @@ def test_variances_without_degrees_of_freedom_are_nan_or_inf():
     assert np.isnan(nc.zeros(2, 0).var(1).numpy()).all()
 
 
+def test_gradient_of_std_is_zero_where_all_are_equal(torch):
+    x = X[0].copy()
+    x[1] = 2
+    derivatives(
+        torch, {"std": lambda m, t: t.std(1), "pair": lambda m, t: m.std_mean(t, 1, correction=0)}, x, second=False
+    )
+
+
 def test_means_without_nans(torch):
     x = X.copy()
     x[0, 0] = x[1, 1, 1] = np.nan

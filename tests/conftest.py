@@ -153,6 +153,7 @@ def forget() -> None:
     if tape is not None:
         tape._state.enabled, tape._state.inference, tape._state.anomaly = True, False, False
         tape._state.packing.clear()
+        tape._state.packing_refused, tape._state.check_nan = None, True
         tape._state.tapes.clear()
     flags = sys.modules.get("netcl.graph.flags")
     for device, raised in list(flags._by_device.items()) if flags is not None else ():

@@ -10,6 +10,7 @@ import pytest
 
 import netcl as nc
 from netcl import nn
+from netcl.graph import plan
 
 
 def gradients(lib: Any, scale: float = 1.0) -> list[Any]:
@@ -48,6 +49,29 @@ def test_clipping_keeps_gradient_objects_and_dtypes_and_runs_nothing() -> None:
     assert p.grad is kept and p.grad.dtype is nc.float16
     assert total.item() == pytest.approx(1000 * 1000**0.5, rel=1e-2)  # the sum of squares would not fit
     np.testing.assert_allclose(p.grad.numpy(), np.full(1000, 10 / 1000**0.5), rtol=2e-3)
+
+
+def test_a_training_step_with_norms_dropout_and_clipping_plans_once_and_keeps_its_memory() -> None:
+    nc.manual_seed(0)
+    norm = nn.BatchNorm1d(12, momentum=None)
+    model = nn.Sequential(nn.Linear(8, 12), norm, nn.ReLU(), nn.Dropout(0.1), nn.LayerNorm(12))
+    optimizer = nc.optim.AdamW(model.parameters())
+    x = nc.rand(16, 8)
+
+    def step() -> int:
+        with nc.profiler.count_launches() as launches:
+            optimizer.zero_grad()
+            (model(x) ** 2).mean().backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+        return int(launches)
+
+    step(), step()
+    before = (plan.statistics.planned, nc.profiler.memory_in_use())
+    counts = [step() for _ in range(3)]
+    assert (plan.statistics.planned, nc.profiler.memory_in_use()) == before
+    assert max(counts) <= 12
+    assert norm.num_batches_tracked.item() == 5
 
 
 def test_infinite_norms_raise_only_where_asked() -> None:

@@ -232,3 +232,24 @@ def test_bad_options_raise_pytorchs_kind_of_error() -> None:
     for name, options, kind, text in cases:
         with pytest.raises(kind, match=text):
             getattr(optim, name)(p, **options)
+
+
+def test_steps_taken_within_backward_free_each_gradient_at_once(torch: Any) -> None:
+    found = []
+    for lib in (nc, torch):
+        lib.manual_seed(0)
+        model = lib.nn.Sequential(lib.nn.Linear(4, 5), lib.nn.Tanh(), lib.nn.Linear(5, 1))
+        optimizers = {p: lib.optim.SGD([p], lr=0.1, momentum=0.9) for p in model.parameters()}
+
+        def step_now(p: Any, optimizers: dict = optimizers) -> None:
+            optimizers[p].step()
+            optimizers[p].zero_grad()
+
+        for p in model.parameters():
+            p.register_post_accumulate_grad_hook(step_now)
+        for _ in range(3):
+            (model(lib.ones(3, 4)) ** 2).sum().backward()
+        assert all(p.grad is None for p in model.parameters())
+        found.append([p.detach().numpy() for p in model.parameters()])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -102,7 +102,7 @@ def _running_body(x: Any, arg: tuple[str, int]) -> Any:
     shape = x.shape
     outer, length, inner = prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
     folded = Tensor._wrap(x).reshape(outer, length, inner)
-    blocks = min(COLUMNS // (outer * inner), length // SHORTEST_BLOCK)
+    blocks = min(COLUMNS // max(outer * inner, 1), length // SHORTEST_BLOCK)
     if blocks < 2:
         return apply("scan", (folded,), (op, 0)).reshape(shape)._value
     block = -(-length // blocks)

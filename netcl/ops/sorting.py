@@ -167,7 +167,7 @@ def _first(words: Tensor, count: int, work_items: int) -> Tensor:
     """The first words of each row in order: those of each part of it, then those of these."""
     rows, length = words.shape
     if work_items:
-        chunks = max(1, min(-(-work_items // rows), length // SHORTEST_CHUNK))
+        chunks = max(1, min(-(-work_items // max(rows, 1)), length // SHORTEST_CHUNK))
         found = apply("top_words", (words,), (count, -(-length // chunks))).reshape(rows, -1)
         return apply("top_words", (found,), (count, found.shape[1])).reshape(rows, count) if chunks > 1 else found
     while length > TILE:
@@ -191,7 +191,7 @@ def _sorted(words: Tensor, first: int, last: int, work_items: int) -> Tensor:
             words = apply("merge_runs", (words,), run)
             run *= 2
         return words
-    chunks = min(-(-work_items // rows), length // SHORTEST_CHUNK)
+    chunks = min(-(-work_items // max(rows, 1)), length // SHORTEST_CHUNK)
     if chunks < 2:
         return apply("sort_rows", (words,), (first, last)).narrow(0, 0, 1).reshape(rows, length)
     chunk = -(-length // chunks)

@@ -176,3 +176,11 @@ def test_what_sorting_raises():
     ):
         with pytest.raises(kind, match=match):
             wrong()
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_gradients_of_empty_tensors_are_empty(shape):
+    x = nc.zeros(shape, requires_grad=True)
+    results = [x.cumsum(1), x.cumprod(0), x.logcumsumexp(0), x.sort(1).values, x.sort(0).values, x.prod(0), x.norm()]
+    sum(result.sum() for result in results).backward()
+    assert x.grad.shape == shape

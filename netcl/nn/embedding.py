@@ -24,9 +24,7 @@ class _Table(Module):
         dtype: DType | None,
     ) -> None:  # fmt: skip
         if sparse:
-            raise NotImplementedError(
-                f"{type(self).__name__}: there are no sparse gradients here; leave sparse=False"
-            )
+            raise NotImplementedError(f"{type(self).__name__}: there are no sparse gradients here; leave sparse=False")
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ValueError(f"padding_idx {padding_idx} must lie within the {num_embeddings} rows")
@@ -40,9 +38,7 @@ class _Table(Module):
         self.sparse = sparse
         if weight is not None:
             if tuple(weight.shape) != (num_embeddings, embedding_dim):
-                raise ValueError(
-                    f"weight has shape {list(weight.shape)}, expected {[num_embeddings, embedding_dim]}"
-                )
+                raise ValueError(f"weight has shape {list(weight.shape)}, expected {[num_embeddings, embedding_dim]}")
             self.weight = Parameter(weight)
         else:
             self.weight = unset(num_embeddings, embedding_dim, device=device, dtype=dtype)
@@ -128,9 +124,7 @@ class EmbeddingBag(_Table):
             device, dtype,
         )  # fmt: skip
 
-    def forward(
-        self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None) -> Tensor:
         return F.embedding_bag(
             input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.mode, self.sparse,
             per_sample_weights, self.include_last_offset, self.padding_idx,

@@ -84,7 +84,7 @@ def scatter(
     """
     dtype = source.dtype
     outer, count, inner = source._value.shape
-    if not count:
+    if not outer * count * inner:
         return full((outer, size, inner), 0, dtype=dtype, device=source.device) if base is None else base
     if op == "sum" and dtype is not dtypes.bool_ and inner <= NARROW and (low is None or outer == 1):
         parts = _parts(size, outer, count)
@@ -151,6 +151,7 @@ def _sum_in_parts(
     if tape.is_grad_enabled() and any(tensor._tracked for tensor in operands):
         tape._connect("scatter", _RULES["sum", len(operands)], operands, ("sum", size, low, 0), (result,))
     return result
+
 
 def touched(size: int, index: Tensor, low: int | None = None, name: str = "") -> Tensor:
     """Where an index points: a bool tensor of the index's shape with `size` in the middle."""

@@ -76,9 +76,7 @@ def _scattered(
     own = index._value.shape
     source = _corner(_with_dimension(src), own, own[axis : axis + 1], axis).reshape(folded)
     places = index.reshape(folded)
-    return _on_corner(
-        input, own, axis, lambda part: reduced(name, op, part, places, source, 0, include_self)
-    )
+    return _on_corner(input, own, axis, lambda part: reduced(name, op, part, places, source, 0, include_self))
 
 
 def _filled(input: Tensor, dim: int, index: Tensor, value: Tensor) -> Tensor:

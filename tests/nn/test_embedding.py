@@ -27,6 +27,15 @@ def test_embedding_and_its_gradient_equal_pytorchs(place, torch, options):
         np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=1e-6)
 
 
+def test_second_derivatives_of_embedding():
+    weight, index = nc.tensor(TABLE, requires_grad=True), nc.tensor(INDEX)
+    (first,) = nc.autograd.grad((F.embedding(index, weight, padding_idx=0) ** 3).sum(), [weight], create_graph=True)
+    (second,) = nc.autograd.grad((first * first).sum(), [weight])
+    counts = np.array([0, 1, 0, 3, 0, 0, 1], np.float32)[:, None]
+    np.testing.assert_allclose(first.detach().numpy(), 3 * TABLE**2 * counts, rtol=1e-5)
+    np.testing.assert_allclose(second.numpy(), 36 * TABLE**3 * counts**2, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("norm", [1.0, 2.0])
 def test_max_norm_scales_the_rows_that_are_looked_up_in_place(torch, norm):
     weights = []

@@ -60,6 +60,15 @@ def test_joining_by_name_equals_pytorchs(torch):
     compare(torch, cases, floats(3, 4), floats(3, 4))
 
 
+def test_second_derivatives_of_joining(mode):
+    x = nc.tensor([1.0, 2.0], requires_grad=True)
+    joined = nc.cat([x * x, nc.stack([x, x * 3], 1).reshape(4)])
+    (first,) = nc.autograd.grad((joined**3).sum(), [x], create_graph=True)
+    (second,) = nc.autograd.grad(first.sum(), [x])
+    np.testing.assert_allclose(first.detach().numpy(), [6 + 84, 6 * 32 + 84 * 4], rtol=1e-6)
+    np.testing.assert_allclose(second.numpy(), [30 + 168, 30 * 16 + 168 * 2], rtol=1e-6)
+
+
 def test_dtypes_are_promoted_and_any_may_be_joined(place, torch):
     for dtype in ("bool", "uint8", "int64", "float16", "bfloat16", "float64"):
         own = (draws.random((2, 3)) * 5).astype(np.float32)

@@ -70,6 +70,9 @@ NOTES = {
     "torch.Tensor.grad_fn": "named after netcl's operations",
     "torch.Tensor.numpy": "copies",
     "torch.Tensor.type": "names such as 'netcl.FloatTensor'; takes PyTorch's too",
+    "torch.nn.functional.ctc_loss": "the derivative by log_probs itself; the same as PyTorch's behind a log_softmax",
+    "torch.nn.functional.multi_margin_loss": "no rows have a mean of nan, not 0; a NaN score makes the loss NaN",
+    "torch.nn.functional.multilabel_margin_loss": "no rows have a mean of nan, not 0",
     "torch.nn.functional.dropout": "its masks are drawn on the device: other ones than PyTorch's",
     "torch.nn.Dropout": "its masks are drawn on the device: other ones than PyTorch's",
 }

@@ -10,8 +10,9 @@ import harness
 
 MSE_SIZES = ((4096, "4K"), (65536, "64K"), (1 << 20, "1M"), (32 << 20, "32M"))
 MSE_WANTED = {"1M": 3.0, "32M": 3.0}
-CROSS_ENTROPY_SIZES = ((64, 1000), (4096, 1000), (2048, 32000))
+CROSS_ENTROPY_SIZES = ((64, 1000), (4096, 1000), (2048, 32000), (512, 128256))
 CROSS_ENTROPY_WANTED = {(2048, 32000): 4.0}
+LINEAR_SIZES = ((1024, 512, 32000), (4096, 768, 50257))  # tokens, features, classes
 
 
 def cases() -> Iterator[harness.Case]:
@@ -32,6 +33,38 @@ def cases() -> Iterator[harness.Case]:
             f"cross-entropy, {shape[0]} x {shape[1]}", nc, torch, F.cross_entropy, TF.cross_entropy, logits, classes,
             CROSS_ENTROPY_WANTED.get(shape),
         )  # fmt: skip
+
+
+    for rows, features, classes in LINEAR_SIZES:
+        x = rng.standard_normal((rows, features), dtype=np.float32)
+        weight = rng.standard_normal((classes, features), dtype=np.float32) * 0.05
+        yield _linear_case(nc, torch, F, TF, x, weight, rng.integers(0, classes, rows))
+
+
+def _linear_case(nc, torch, F, TF, x: np.ndarray, weight: np.ndarray, classes: np.ndarray) -> harness.Case:
+    """linear_cross_entropy against PyTorch's linear and cross_entropy."""
+    from netcl.graph.value import flush_thread
+
+    ours = [nc.tensor(a, requires_grad=True) for a in (x, weight)]
+    theirs = [torch.tensor(a, requires_grad=True) for a in (x, weight)]
+    targets = nc.tensor(classes), torch.tensor(classes)
+
+    def netcl_step() -> None:
+        ours[0].grad = ours[1].grad = None
+        F.linear_cross_entropy(*ours, targets[0]).backward()
+        flush_thread()
+
+    def torch_step() -> None:
+        theirs[0].grad = theirs[1].grad = None
+        TF.cross_entropy(TF.linear(*theirs), targets[1]).backward()
+
+    netcl_step()
+    torch_step()
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-3, atol=1e-6)
+    (rows, features), count = x.shape, weight.shape[0]
+    name = f"linear cross-entropy, {rows} x {features} -> {count}"
+    return harness.Case(name, netcl_step, torch_step, 0.91, finish=nc.synchronize)
 
 
 def _case(name: str, nc, torch, loss, torch_loss, x: np.ndarray, y: np.ndarray, wanted: float | None) -> harness.Case:

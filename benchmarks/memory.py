@@ -24,6 +24,8 @@ CASES = (
     ("mse, 32M elements", "mse", (32 << 20,)),
     ("cross-entropy, 4096 x 1000", "cross_entropy", (4096, 1000)),
     ("cross-entropy, 2048 x 32000", "cross_entropy", (2048, 32000)),
+    ("linear cross-entropy, 1024 x 512 -> 32000", "linear_cross_entropy", (1024, 512, 32000)),
+    ("linear cross-entropy, 4096 x 768 -> 50257", "linear_cross_entropy", (4096, 768, 50257)),
     ("matmul, 1024", "matmul", (1024,)),
     ("matmul, 2048", "matmul", (2048,)),
     ("MLP 64-128-128-10, batch 32, Adam", "mlp", (64, 128, 128, 10, 32)),
@@ -53,6 +55,8 @@ def work(library, nn, optim, F, kind: str, sizes: tuple[int, ...]) -> Callable[[
     if kind == "matmul":
         a, b = (library.tensor(rng.standard_normal((sizes[0], sizes[0]), dtype=np.float32)) for _ in range(2))
         return lambda: a @ b
+    if kind == "linear_cross_entropy":
+        return _linear(library, F, rng, *sizes)
     x = library.tensor(rng.standard_normal(sizes, dtype=np.float32), requires_grad=True)
     if kind == "mse":
         loss, y = F.mse_loss, library.tensor(rng.standard_normal(sizes, dtype=np.float32))
@@ -62,6 +66,23 @@ def work(library, nn, optim, F, kind: str, sizes: tuple[int, ...]) -> Callable[[
     def step() -> object:
         x.grad = None
         value = loss(x, y)
+        value.backward()
+        return value
+
+    return step
+
+
+def _linear(library, F, rng, rows: int, features: int, classes: int) -> Callable[[], object]:
+    x = library.tensor(rng.standard_normal((rows, features), dtype=np.float32), requires_grad=True)
+    weight = library.tensor(rng.standard_normal((classes, features), dtype=np.float32), requires_grad=True)
+    y = library.tensor(rng.integers(0, classes, rows))
+
+    def step() -> object:
+        x.grad = weight.grad = None
+        if library.__name__ == "netcl":
+            value = F.linear_cross_entropy(x, weight, y)
+        else:
+            value = F.cross_entropy(F.linear(x, weight), y)
         value.backward()
         return value
 

@@ -32,6 +32,7 @@ from netcl.ops import (
     masks,
     matrix_functions,
     norms,
+    numpy_names,
     patches,
     products,
     queries,
@@ -109,6 +110,7 @@ _MODULES = (
 
 def attach() -> None:
     """Give Tensor its methods: those above, and what each module of operations lists under METHODS."""
+    numpy_names.accept(_MODULES)
     for name, function in _METHODS.items():
         setattr(Tensor, name, function)
     for module in _MODULES:

@@ -289,7 +289,8 @@ class Rows:
         places = dict(self.full_outputs)
         self.stand_in = {result: value for sweep, value, result in self.keeps if sweep == number}
         stores += [(result, places[result]) for result in self.stand_in]
-        emitter.kept = {value: result for sweep, value, result in self.keeps if sweep < number}
+        last = self.kernel.sweep  # of a result: from there on its memory holds itself
+        emitter.kept = {value: result for sweep, value, result in self.keeps if sweep < number <= last[result]}
         if not reductions and not stores:
             return
         names = [emitter.fresh("a") for _ in reductions]

@@ -29,3 +29,19 @@ def test_targets_that_are_constants_of_the_graph(place):
     expected = (exact.exp().sum(1).log() - exact[:, 0]).mean()
     np.testing.assert_allclose(loss.item(), expected.item(), rtol=1e-6)
     assert abs(x.grad.sum().item()) < 1e-6
+
+
+def test_logits_that_are_costly_are_right_after_their_exponentials_are_stored(place):
+    """The exponentials take the memory in which the tanh was kept: later sweeps compute it again."""
+    draws = np.random.default_rng(1)
+    x, y = draws.standard_normal((6, 5)), draws.integers(0, 5, 6)
+    a, weight = nc.tensor(x, dtype=nc.float32, requires_grad=True), nc.ones(6, requires_grad=True)
+    rows = F.cross_entropy((a * 2).tanh(), nc.tensor(y), reduction="none") * weight
+    total = rows.sum() * rows.sum()
+    total.backward()
+    t = np.tanh(2 * x)
+    p = np.exp(t) / np.exp(t).sum(1, keepdims=True)
+    loss = -np.log(p[np.arange(6), y]).sum()
+    np.testing.assert_allclose(total.item(), loss**2, rtol=1e-5)
+    expected = 2 * loss * (p - np.eye(5)[y]) * 2 * (1 - t * t)
+    np.testing.assert_allclose(a.grad.numpy(), expected, rtol=1e-4, atol=1e-4)

@@ -130,8 +130,11 @@ def mode(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def torch() -> ModuleType:
-    """PyTorch to compare with; the test is skipped where it is not installed."""
-    return pytest.importorskip("torch")
+    """PyTorch to compare with; the test is skipped where it is not installed. One thread of it is enough here: more of
+    them spin beside the OpenCL runtime's, and slow both down by an order of magnitude."""
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    return torch
 
 
 @pytest.fixture(autouse=True)

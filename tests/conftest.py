@@ -17,6 +17,9 @@ import pytest
 
 # Kernels compiled by one run are there for the next, apart from the user's own; set before netcl is first used.
 os.environ.setdefault("NETCL_CACHE_DIR", platformdirs.user_cache_dir("netcl-tests"))
+# Thousands of kernels pass by, each for one test: what is kept of them is 2 MB apiece.
+os.environ.setdefault("NETCL_MAX_PLANS", "100")
+os.environ.setdefault("NETCL_MAX_PROGRAMS", "100")
 
 if TYPE_CHECKING:
     from netcl.core.device import Device

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 OPTIONS = "-cl-std=CL1.2"
 DISK_LIMIT = 512 * 2**20  # bytes of binaries kept; the least recently used go first
+MAX_PROGRAMS = int(os.environ.get("NETCL_MAX_PROGRAMS", "256"))  # in memory, the newest; 1 to 3 MB each
 _FORMAT = "netcl-program-2"  # change it when what is stored, or how it is built, changes
 _MAGIC = b"NETCLBIN1\n"
 
@@ -36,8 +37,11 @@ def get_kernel(device: Device, source: str, name: str) -> Any:
 
 def own_kernel(device: Device, source: str, name: str) -> Any:
     """As `get_kernel`, but a kernel object that nobody else sets arguments on."""
-    get_kernel(device, source, name)
-    return runtime.cl().Kernel(_programs[device, source], name)
+    program = None
+    while program is None:  # another thread's programs may push it out between the two lines
+        get_kernel(device, source, name)
+        program = _programs.get((device, source))
+    return runtime.cl().Kernel(program, name)
 
 
 def _make_kernel(device: Device, source: str, name: str) -> Any:
@@ -62,7 +66,18 @@ def _make_kernel(device: Device, source: str, name: str) -> Any:
             _programs[device, source] = program
             _kernels[device, source, name] = kernel
             compile_count += 1
+            _drop_oldest()
         return kernel
+
+
+def _drop_oldest() -> None:
+    """Forget the oldest programs beyond MAX_PROGRAMS; plans hold what they launch. The lock is held."""
+    while len(_programs) > MAX_PROGRAMS:
+        oldest = next(iter(_programs))
+        del _programs[oldest]
+        _building.pop(oldest, None)
+        for key in [key for key in _kernels if key[:2] == oldest]:
+            del _kernels[key]
 
 
 def _load_or_build(device: Device, source: str) -> Any:

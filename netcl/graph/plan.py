@@ -21,7 +21,7 @@ from netcl.graph import flags
 from netcl.graph.prune import Pruning, prune, pruning
 from netcl.graph.value import Trace, Value
 
-MAX_PLANS = int(os.environ.get("NETCL_MAX_PLANS", "1024"))  # least recently used plans beyond this are dropped
+MAX_PLANS = int(os.environ.get("NETCL_MAX_PLANS", "256"))  # least recently used plans beyond this are dropped
 
 
 @dataclass

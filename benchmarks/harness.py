@@ -150,6 +150,7 @@ def _options(title: str) -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help="keep the table in benchmarks/results")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--quick", action="store_true", help="a fraction of the samples: does it run at all?")
+    parser.add_argument("--seconds", type=float, default=CASE_SECONDS, help="of alternating samples for each case")
     parser.add_argument("--json", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -168,7 +169,7 @@ def _spawn(chosen: str, options: argparse.Namespace) -> Report | None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "rows.json"
         command = [sys.executable, sys.argv[0], "--json", str(out), "--only", options.only]
-        command += ["--quick"] if options.quick else []
+        command += ["--quick"] if options.quick else ["--seconds", str(options.seconds)]
         done = subprocess.run(command, env={**os.environ, "NETCL_DEVICE": chosen}, check=False)
         if done.returncode:
             print(f"{chosen}: exit status {done.returncode}", file=sys.stderr)
@@ -181,7 +182,7 @@ def _child(cases: Callable[[], Iterable[Case]], options: argparse.Namespace) -> 
     rows = []
     for case in cases():
         if options.only in case.name:
-            row = measure(case, 0.3 if options.quick else CASE_SECONDS)
+            row = measure(case, 0.3 if options.quick else options.seconds)
             print(f"  {row.name}: {ratio(row.minima)}x by minima, {ratio(row.medians)}x by medians", file=sys.stderr)
             rows.append(asdict(row))
     Path(options.json).write_text(json.dumps({"device": describe_device(), "rows": rows}))

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-import opt_einsum
-
 from netcl.ops.elementwise import check_devices
 from netcl.ops.linalg import matmul
 from netcl.tensor import Tensor
@@ -178,6 +176,8 @@ def _contract(factors: list[tuple[Tensor, Labels]], output: Labels) -> tuple[Ten
 def _path(factors: list[tuple[Tensor, Labels]], output: Labels) -> list[tuple[int, ...]]:
     if len(factors) == 2:
         return [(0, 1)]
+    import opt_einsum  # here, because importing netcl should be quick
+
     symbols: dict[Label, str] = {}
     for _, labels in factors:
         for label in labels:

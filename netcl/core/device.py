@@ -338,6 +338,8 @@ def device(spec: Device | str | int | None = None) -> Device:
     if not isinstance(spec, str):
         raise TypeError(f"a device is named by a str, an int or a Device, not {type(spec).__name__}")
     found, kind = devices(), spec.strip().lower()
+    if kind == "opencl" and found:
+        return current_device()
     if kind in ("cpu", "gpu") and any(candidate.kind == kind for candidate in found):
         current = current_device()
         if current.kind == kind:
@@ -350,8 +352,6 @@ def find(spec: str, candidates: list[Device]) -> Device:
     if not candidates:
         raise RuntimeError(_INSTALL)
     kind, colon, number = spec.strip().lower().partition(":")
-    if kind == "opencl" and not colon:
-        return current_device()
     if kind in ("opencl", "cpu", "gpu", "accelerator"):
         if colon and not number.isdecimal():
             raise ValueError(

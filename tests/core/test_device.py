@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -266,3 +269,12 @@ def test_float64_on_a_device_without_it_is_refused_where_it_is_asked_for(monkeyp
     for make in (x.double, lambda: nc.tensor([1.0], dtype=nc.float64), lambda: nc.zeros(3, dtype=nc.float64)):
         with pytest.raises(RuntimeError, match="has no float64"):
             make()
+
+
+def test_opencl_without_a_number_is_any_device_also_as_the_default() -> None:
+    code = "import netcl as nc; print(nc.default_device() in nc.devices(), nc.device('opencl') is nc.default_device())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "NETCL_DEVICE": "opencl"}, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["True", "True"]

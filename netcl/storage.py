@@ -106,6 +106,14 @@ def is_view(op: str, source: Tensor, arg: Any) -> bool:
     return strides == contiguous_strides(shape) or LAYOUT[op](shape, strides, arg) is not None
 
 
+def unshared_view(op: str, source: Tensor, arg: Any) -> Tensor:
+    """A view with its gradient; what is written to it is not seen by the source."""
+    result = Tensor._wrap(view(op, source._value, arg))
+    if source._tracked and tape.is_grad_enabled():
+        tape._connect(op, TABLE[op].gradient, (source,), arg, (result,))  # type: ignore[arg-type]
+    return result
+
+
 def recording_views() -> bool:
     """Whether views made now are a user's: not those inside a gradient rule or a composite's body."""
     return not tape._state.rules and tracing._pending.expansion is None
@@ -238,8 +246,5 @@ def _to_storage(chain: Chain, tensor: Tensor) -> Tensor:
 def _through(tensor: Tensor, chain: Chain) -> Tensor:
     """The tensor seen through a chain of views, sharing nothing."""
     for op, arg, _ in chain:
-        result = Tensor._wrap(view(op, tensor._value, arg))
-        if tensor._tracked and tape.is_grad_enabled():
-            tape._connect(op, TABLE[op].gradient, (tensor,), arg, (result,))  # type: ignore[arg-type]
-        tensor = result
+        tensor = unshared_view(op, tensor, arg)
     return tensor

@@ -17,6 +17,8 @@ import pytest
 
 # Kernels compiled by one run are there for the next, apart from the user's own; set before netcl is first used.
 os.environ.setdefault("NETCL_CACHE_DIR", platformdirs.user_cache_dir("netcl-tests"))
+# PyTorch's threads would spin beside the OpenCL runtime's, and slow both down by an order of magnitude.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Thousands of kernels pass by, each for one test: what is kept of them is 2 MB apiece.
 os.environ.setdefault("NETCL_MAX_PLANS", "100")
 os.environ.setdefault("NETCL_MAX_PROGRAMS", "100")
@@ -133,11 +135,8 @@ def mode(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def torch() -> ModuleType:
-    """PyTorch to compare with; the test is skipped where it is not installed. One thread of it is enough here: more of
-    them spin beside the OpenCL runtime's, and slow both down by an order of magnitude."""
-    torch = pytest.importorskip("torch")
-    torch.set_num_threads(1)
-    return torch
+    """PyTorch to compare with; the test is skipped where it is not installed."""
+    return pytest.importorskip("torch")
 
 
 @pytest.fixture(autouse=True)

@@ -100,8 +100,7 @@ class FunctionNode(Node):
     @property
     def saved_tensors(self) -> tuple:
         """What was saved. RuntimeError once it is freed, or where one was changed in place since."""
-        if self.released:
-            raise self._second_time()
+        self.check_kept()
         saved = self.saved if self.packing is None else self.packing.unpack(self)[0]
         return tuple([self._restored(*entry) for entry in saved])
 
@@ -125,16 +124,9 @@ class FunctionNode(Node):
             "it before changing it"
         )
 
-    def _second_time(self) -> RuntimeError:
-        return RuntimeError(
-            f"{self.op}: trying to go backward through the graph a second time, but what it saved was freed; "
-            "call backward(retain_graph=True) the first time"
-        )
-
     def gradients(self, gradients: list[Any], create_graph: bool) -> Iterable[Any]:
         """What the user's backward returns, checked, in the inputs' shapes and dtypes."""
-        if self.released:
-            raise self._second_time()
+        self.check_kept()
         if self.ctx._materialize:
             metas = [None if m is None else Meta(*m) for m in self.result]
             gradients = [

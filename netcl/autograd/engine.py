@@ -114,11 +114,7 @@ def accumulate(tensor: Any, gradient: Any) -> None:
 
 
 def node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Iterable[Any]:
-    if node.released:
-        raise RuntimeError(
-            f"{node.op}: trying to go backward through the graph a second time, but what it saved was freed; "
-            "call backward(retain_graph=True) the first time"
-        )
+    node.check_kept()
     if node.stale and node.packing is None:
         _check_results(node)
     saved, kept = (node.saved, node.result) if node.packing is None else node.packing.unpack(node)

@@ -125,6 +125,14 @@ class Node:
         """The operands' gradients, from those of the results (None where nothing arrived)."""
         return node_gradients(self, gradients, create_graph)
 
+    def check_kept(self) -> None:
+        """RuntimeError where what was saved has been released."""
+        if self.released:
+            raise RuntimeError(
+                f"{self.op}: trying to go backward through the graph a second time, but what it saved was freed; "
+                "call backward(retain_graph=True) the first time"
+            )
+
     def release(self) -> None:
         """Forget what was saved: a second way back through here raises."""
         self.saved, self.result, self.released = [], None, True

@@ -8,6 +8,7 @@ from typing import Any
 from netcl.core.dtypes import DType
 
 Shape = tuple[int, ...]
+COSTLY = frozenset("exp pow tanh erf log log1p expm1 sin cos sigmoid".split())  # more than a load and a store
 
 
 class Node:

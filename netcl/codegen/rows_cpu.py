@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 
 from netcl.codegen import expressions as cl
-from netcl.codegen.ir import Node, indent
+from netcl.codegen.ir import COSTLY, Node, indent
 from netcl.codegen.reductions import accumulator_dtype, combine, identity
 from netcl.codegen.rows import BLOCK, Reduction, Rows
 from netcl.codegen.views import Coordinates
 
-COSTLY = ("exp", "pow", "tanh", "erf", "log", "log1p", "expm1", "sin", "cos", "sigmoid")  # more than a load and a store
 SIDE_BY_SIDE = 4  # accumulators of a long loop that only reduces
 COLUMNS = 4  # vectors of columns that are reduced side by side
 TILE = 64  # rows of a tile where a map transposes

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from netcl.codegen import index as ix
-from netcl.codegen.ir import Node, Shape
+from netcl.codegen.ir import COSTLY, Node, Shape
 from netcl.codegen.views import Coordinates, affine_strides, operand_coordinates, strided
 
 BY_ADDRESS = {"contraction": "matmul", "library": "library"}  # kinds of nodes that read their operands in memory
@@ -125,7 +125,7 @@ class Scheduler:
             for source in current.src:
                 if (source in self.anchors or source.op == "input") and prod(source.shape) >= prod(node.shape):
                     loads.add(source)
-        heavy = ("exp", "log", "pow", "tanh", "erf", "sigmoid", "uniform", "log1p", "expm1", "sin", "cos")
+        heavy = COSTLY | {"uniform"}
         cost = sum(4 if n.op in heavy else 1 for n in below | {node} if n.primitive.kind == "elementwise")
         return cost, frozenset(loads)
 

@@ -96,40 +96,30 @@ def same(name: str) -> Callable:
     return infer
 
 
-def no_bool(name: str) -> Callable:
-    of_operands = same(name)
+def _same_unless(refused: Callable[[DType], bool], text: str) -> Callable[[str], Callable]:
+    """As `same`, with RuntimeError for the dtypes that are refused."""
 
-    def infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
-        shape, dtype = of_operands(operands, arg)
-        if dtype is dtypes.bool_:
-            raise RuntimeError(f"{name}: not defined for bool tensors; use the logical operations, or .int()")
-        return shape, dtype
+    def rule(name: str) -> Callable:
+        of_operands = same(name)
 
-    return infer
+        def infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
+            shape, dtype = of_operands(operands, arg)
+            if refused(dtype):
+                raise RuntimeError(f"{name}: {text.format(dtype=dtype.name)}")
+            return shape, dtype
 
+        return infer
 
-def only_floats(name: str) -> Callable:
-    of_operands = same(name)
-
-    def infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
-        shape, dtype = of_operands(operands, arg)
-        if dtype.category != 2:
-            raise RuntimeError(f"{name}: not defined for {dtype.name} tensors; convert them with .float()")
-        return shape, dtype
-
-    return infer
+    return rule
 
 
-def only_integers(name: str) -> Callable:
-    of_operands = same(name)
-
-    def infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
-        shape, dtype = of_operands(operands, arg)
-        if dtype.category != 1:
-            raise RuntimeError(f"{name}: defined for integer tensors only, got {dtype.name}")
-        return shape, dtype
-
-    return infer
+no_bool = _same_unless(
+    lambda dtype: dtype is dtypes.bool_, "not defined for bool tensors; use the logical operations, or .int()"
+)
+only_floats = _same_unless(
+    lambda dtype: dtype.category != 2, "not defined for {dtype} tensors; convert them with .float()"
+)
+only_integers = _same_unless(lambda dtype: dtype.category != 1, "defined for integer tensors only, got {dtype}")
 
 
 def floating(name: str) -> Callable:

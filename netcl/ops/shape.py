@@ -8,9 +8,7 @@ from typing import Any
 
 from netcl.autograd import tape
 from netcl.codegen.ir import contiguous_strides
-from netcl.graph.primitives import TABLE
-from netcl.graph.views import view as make_view
-from netcl.storage import is_view, layout, recording_views, share
+from netcl.storage import is_view, layout, recording_views, share, unshared_view
 from netcl.tensor import Tensor
 
 __all__ = ["flatten", "flip", "narrow", "permute", "reshape", "squeeze", "t", "transpose", "unsqueeze"]
@@ -22,9 +20,7 @@ METHODS = [
 
 
 def apply_view(op: str, input: Tensor, arg: Any) -> Tensor:
-    result = Tensor._wrap(make_view(op, input._value, arg))
-    if input._tracked and tape.is_grad_enabled():
-        tape._connect(op, TABLE[op].gradient, (input,), arg, (result,))  # type: ignore[arg-type]
+    result = unshared_view(op, input, arg)
     if recording_views() and is_view(op, input, arg):
         share(result, input, op, arg)
     return result

@@ -51,6 +51,7 @@ statistics = Statistics()
 _plans: OrderedDict[tuple, Plan | Pruning] = OrderedDict()  # a Pruning: the key of a trace with dead records
 _last: dict[Any, tuple[tuple, Plan]] = {}  # the plan that each device ran last
 _lock = threading.RLock()
+watchers: list[Callable[[Trace], None]] = []  # called with each trace before it runs: see graph.explain
 
 
 def plan_count() -> int:
@@ -70,6 +71,8 @@ def execute(trace: Trace) -> None:
     if not held:
         trace.records.clear()
         return
+    for watch in tuple(watchers) if watchers else ():
+        watch(trace)
     key = _key(trace, held)
     plan = _find(key)
     if plan is None:

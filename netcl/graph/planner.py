@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -12,12 +13,12 @@ from netcl.codegen.ir import KernelSource, Layout, Node, contiguous_strides
 from netcl.codegen.targets import target_for
 from netcl.codegen.views import strided
 from netcl.core import debug, dtypes, launch, program
-from netcl.core.replay import Step
+from netcl.core.replay import Memory, Step
 from netcl.graph import flags
 from netcl.graph.layout import lay_out
 from netcl.graph.lower import Graph, lower
 from netcl.graph.plan import Plan
-from netcl.graph.schedule import Kernel, is_source, schedule, strided_input
+from netcl.graph.schedule import Kernel, Scheduler, is_source, schedule, strided_input
 from netcl.graph.value import Trace
 
 _FORMATS = {"float": "f", "double": "d", "int": "i", "long": "q", "uchar": "B", "char": "b", "short": "h"}
@@ -25,10 +26,25 @@ _FORMATS = {"float": "f", "double": "d", "int": "i", "long": "q", "uchar": "B", 
 
 def build(trace: Trace, live: list[int], free: set[int]) -> Plan:
     """The plan of a trace: `live` are the positions of the values to compute, `free` the inputs to overwrite."""
-    return _Builder(trace, live, free).build()
+    return Builder(trace, live, free).build()
 
 
-class _Builder:
+@dataclass
+class Design:
+    """A plan on paper: nothing is compiled, no memory is taken."""
+
+    nodes: dict[int, Node]  # by position in the trace
+    results: dict[int, tuple[Node, tuple[int, ...], int]]  # by position: what is stored, strides, offset
+    kernels: list[Kernel]
+    scheduler: Scheduler
+    stored: set[Node]  # what kernels leave in memory
+    alone: list[KernelSource]  # the text of each kernel
+    launches: list[KernelSource]  # kernels that share a launch merged
+    kernels_of: list[list[int]]  # the kernels of each launch
+    memory: Memory
+
+
+class Builder:
     """Makes the plan of one trace."""
 
     def __init__(self, trace: Trace, live: list[int], free: set[int]):
@@ -44,32 +60,37 @@ class _Builder:
         self.moved: list[int] = []
 
     def build(self) -> Plan:
-        trace = self.trace
-        sources = self._sources()
         packers = [
             struct.Struct(_FORMATS[dtypes.by_name(arg[0]).compute]).pack
-            for op, arg, _ in trace.records
+            for op, arg, _ in self.trace.records
             if op == "scalar"
         ]
-        nodes = lower(self.graph, trace.records, set(self.live), sources)
+        design = self.design()
+        launches, nodes = design.launches, design.nodes
+        steps = self._steps(launches)
+        places = [self._place(position, nodes[position], *result) for position, result in design.results.items()]
+        checks = any(kind == "flags" for source in launches for kind, _ in source.arguments)
+        plan = Plan(steps, design.memory, self.slots, places, packers, self.moved, launches, checks)
+        self._describe(plan)
+        return plan
+
+    def design(self) -> Design:
+        """Which kernels there are, their texts, and what lies where."""
+        nodes = lower(self.graph, self.trace.records, set(self.live), self._sources())
         live_nodes = {nodes[position] for position in self.live}
         results = {position: self._in_memory(nodes[position], live_nodes) for position in self.live}
         wanted = {base for base, _, _ in results.values() if base.op != "input"}
         self.free -= {self.slot_of[base] for base, _, _ in results.values() if base.op == "input"}  # results lie there
         needed = _reachable(wanted)
-        kernels, anchors = schedule(needed, wanted, self.graph.stages)
-        stored = self._stored(kernels, wanted, anchors)
-        launches = [self._generate(kernel, stored) for kernel in kernels]
+        kernels, scheduler = schedule(needed, wanted, self.graph.stages)
+        stored = self._stored(kernels, wanted, scheduler.anchors)
+        alone = [self._generate(kernel, stored) for kernel in kernels]
         if self.target.kind == "cpu":
-            launches, kernels_of = merge_small(launches, self._kernel_needs(kernels))
+            launches, kernels_of = merge_small(alone, self._kernel_needs(kernels))
         else:
-            kernels_of = [[n] for n in range(len(kernels))]
-        steps = self._steps(launches, kernels_of, kernels, stored, wanted)
-        places = [self._place(position, nodes[position], *result) for position, result in results.items()]
-        checks = any(kind == "flags" for source in launches for kind, _ in source.arguments)
-        plan = Plan(steps, self.memory, self.slots, places, packers, self.moved, launches, checks)
-        self._describe(plan, kernels)
-        return plan
+            launches, kernels_of = alone, [[n] for n in range(len(kernels))]
+        memory = self._lay_out(launches, kernels_of, kernels, stored, wanted)
+        return Design(nodes, results, kernels, scheduler, stored, alone, launches, kernels_of, memory)
 
     def _place(self, position: int, node: Node, base: Node, strides: tuple[int, ...], offset: int) -> tuple:
         """Where a live value will lie, and its record as an input of later traces (unknown if its offset may move)."""
@@ -168,7 +189,7 @@ class _Builder:
             rowwise.Reduction(node, source, kernel.placed[node], kernel.levels[node])
             for node, source in kernel.sources.items()
         ]
-        used = _loads(kernel, bindings)
+        used = loads(kernel, bindings)
         return rowwise.generate(
             rowwise.RowwiseKernel(
                 kernel.shape, kernel.inner, reductions, outputs, used, kernel.levels, _sweeps(kernel)
@@ -178,10 +199,10 @@ class _Builder:
 
     # ---- steps ----
 
-    def _steps(
+    def _lay_out(
         self, sources: list[KernelSource], kernels_of: list[list[int]], kernels: list[Kernel], stored: set[Node],
         wanted: set[Node],
-    ) -> list[Step]:  # fmt: skip
+    ) -> Memory:  # fmt: skip
         made_at = {}
         for number, members in enumerate(kernels_of):
             for member in members:
@@ -191,7 +212,9 @@ class _Builder:
         for node in made_at:
             self.slot_of[node] = self.slots
             self.slots += 1
-        self.memory = lay_out(sources, made_at, wanted, self.slot_of, self._free_inputs())
+        return lay_out(sources, made_at, wanted, self.slot_of, self._free_inputs())
+
+    def _steps(self, sources: list[KernelSource]) -> list[Step]:
         steps = []
         for source in sources:
             step = Step(self._launch(source))
@@ -242,7 +265,7 @@ class _Builder:
         launch.fill_zero(self.device, buffer, size)
         return buffer
 
-    def _describe(self, plan: Plan, kernels: list[Kernel]) -> None:
+    def _describe(self, plan: Plan) -> None:
         if debug.level >= 1:
             debug.log(1, f"plan: {len(self.trace.records)} operations, {len(plan.steps)} launches on {self.device}")
         for source in plan.kernels if debug.level >= 2 else ():
@@ -279,7 +302,7 @@ def _read_by(kernel: Kernel, anchors: set[Node]) -> set[Node]:
     return found
 
 
-def _loads(kernel: Kernel, bindings: dict[Node, Layout]) -> dict[Node, Layout]:
+def loads(kernel: Kernel, bindings: dict[Node, Layout]) -> dict[Node, Layout]:
     """The bindings that a kernel really reads."""
     used: dict[Node, Layout] = {}
     seen: set[Node] = set()

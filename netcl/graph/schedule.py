@@ -14,8 +14,8 @@ from math import prod
 from netcl.codegen import index as ix
 from netcl.codegen.ir import COSTLY, Node, Shape
 from netcl.codegen.views import Coordinates, affine_strides, operand_coordinates, strided
+from netcl.graph.reasons import BY_ADDRESS, Reason, no_place
 
-BY_ADDRESS = {"contraction": "matmul", "library": "library"}  # kinds of nodes that read their operands in memory
 MAX_ANCHORS = 48  # in one kernel: bounds compile time and the number of arguments
 MAX_CHAIN = 400  # elementwise nodes evaluated for one anchor before one of them is put into memory
 SMALL_TOTAL = 2048  # elements: a whole reduction this small is one row, so that elementwise work can follow it
@@ -37,10 +37,16 @@ class Kernel:
     order: int = 0
     size: int = 0  # elementwise nodes evaluated
     stage: tuple[int, int] | None = None  # kernels of different stages stay apart, see value.stage
+    united: list[Kernel] = field(default_factory=list)  # kernels that became part of it
 
 
 def squeeze(shape: Shape) -> Shape:
     return tuple(size for size in shape if size != 1)
+
+
+def space_of(node: Node) -> Shape:
+    """What a node is computed over: its operand, for a reduction."""
+    return squeeze(node.src[0].shape if node.primitive.kind == "reduce" else node.shape)
 
 
 def spread(shape: Shape, variables: list[ix.Index]) -> Coordinates:
@@ -59,6 +65,8 @@ class Scheduler:
         self.anchors = set(wanted) | self._forced(nodes)
         self.kernels: list[Kernel] = []
         self.home: dict[Node, Kernel] = {}
+        self.refused: dict[tuple[Node, Kernel], Reason] = {}  # kernels that a node could not join
+        self.apart: dict[tuple[Kernel, Kernel], Reason] = {}  # kernels that could not become one
 
     # ---- anchors ----
 
@@ -79,7 +87,7 @@ class Scheduler:
     def run(self) -> list[Kernel]:
         self.totals = self._small_totals()
         for _ in range(8):
-            self.kernels, self.home = [], {}
+            self.kernels, self.home, self.refused, self.apart = [], {}, {}, {}
             for node in self.nodes:
                 if node in self.anchors and node not in self.totals and not is_source(node) and 0 not in node.shape:
                     self._place(node)
@@ -150,8 +158,10 @@ class Scheduler:
             return
         self._unite({self.home[n] for n in self._reach(node)[0] if n in self.home})
         for kernel in self._candidates(node):
-            if self._join(kernel, node):
+            refused = self._join(kernel, node)
+            if refused is None:
                 return
+            self.refused[node, kernel] = refused
         self._new_rowwise(node)
 
     def _candidates(self, node: Node) -> list[Kernel]:
@@ -162,8 +172,7 @@ class Scheduler:
         return sorted(first, key=lambda k: (-prod(k.shape), -k.order)) + sorted(shared, key=lambda k: -k.order)
 
     def _shares(self, kernel: Kernel, node: Node, inputs: set[Node]) -> bool:
-        space = squeeze(node.src[0].shape) if node.primitive.kind == "reduce" else squeeze(node.shape)
-        if kernel.shape != space:
+        if kernel.shape != space_of(node):
             return False
         for anchor in kernel.placed:
             _, theirs = self._reach(anchor)
@@ -193,16 +202,20 @@ class Scheduler:
                     raise ChainTooLong(current)
         return anchors, inputs
 
-    def _join(self, kernel: Kernel, node: Node) -> bool:
+    def _join(self, kernel: Kernel, node: Node) -> Reason | None:
+        """Put a node into a kernel, or tell why it can't be."""
         size = len(self._below(node))
         stage = self.stages.get(node)
         if stage is not None and kernel.stage is not None and stage != kernel.stage:
-            return False
+            return Reason.STAGES
         if kernel.placed and (len(kernel.placed) >= MAX_ANCHORS or kernel.size + size > MAX_CHAIN):
-            return False
+            return Reason.LIMIT
+        refused = None
         for inner, level, source, result in self._placements(kernel, node):
             reads, totals = self._reads(node, source if source is not None else result)
-            if not self._aligned(kernel, reads, level, node):
+            misfit = self._misfit(kernel, reads, level, node)
+            if misfit is not None:
+                refused = refused or misfit
                 continue
             if inner and not kernel.inner:  # a map kernel becomes a row kernel: what it had is full now
                 kernel.levels = dict.fromkeys(kernel.levels, "full")
@@ -216,8 +229,8 @@ class Scheduler:
             self.home[node] = kernel
             kernel.before |= totals
             kernel.needs |= {self.home[n] for n, _ in reads if n in self.home and self.home[n] is not kernel}
-            return True
-        return False
+            return None
+        return refused or no_place(kernel.kind, kernel.shape, node, space_of(node))
 
     def _placements(self, kernel: Kernel, node: Node) -> list[tuple]:
         """Ways to put a node into a kernel's space: (inner axes, level, operand coordinates, result coordinates)."""
@@ -301,18 +314,19 @@ class Scheduler:
                 stack.extend(zip(current.src, operand_coordinates(current, at), strict=True))
         return found, totals
 
-    def _aligned(self, kernel: Kernel, reads: list, level: str, node: Node) -> bool:
+    def _misfit(self, kernel: Kernel, reads: list, level: str, node: Node) -> Reason | None:
+        """Why a kernel can't evaluate a node that reads these anchors at these places."""
         after = level == "total" and node.primitive.kind != "reduce"  # a reduction reads its operand in the rows
         for anchor, at in reads:
             home = self.home.get(anchor)
             if home is kernel:
                 if kernel.placed[anchor] != at:
-                    return False
+                    return Reason.COORDINATES
                 if kernel.levels[anchor] == "total" and not after:
-                    return False
+                    return Reason.TOTAL
             elif home is not None and self._depends(home, kernel):
-                return False
-        return True
+                return Reason.CYCLE
+        return None
 
     def _depends(self, later: Kernel, earlier: Kernel) -> bool:
         """Whether `later` needs `earlier`, directly or through others."""
@@ -374,16 +388,11 @@ class Scheduler:
         rows = sorted(apart, key=lambda k: k.order)
         for later in rows[1:]:
             first = rows[0]
-            same = first.shape == later.shape and first.inner == later.inner and first.stage == later.stage
-            full = len(first.placed) + len(later.placed) > MAX_ANCHORS
-            if (
-                not same
-                or full
-                or later not in self.kernels
-                or self._depends(first, later)
-                or self._depends(later, first)
-            ):
+            separate = self._separate(first, later)
+            if separate is not None:
+                self.apart[first, later] = separate
                 continue
+            first.united += [later, *later.united]
             for name in ("placed", "sources", "levels"):
                 getattr(first, name).update(getattr(later, name))
             first.needs |= later.needs
@@ -397,17 +406,23 @@ class Scheduler:
                     kernel.needs.add(first)
             self.kernels.remove(later)
 
+    def _separate(self, first: Kernel, later: Kernel) -> Reason | None:
+        """Why two row kernels can't be one."""
+        if first.shape != later.shape or first.inner != later.inner:
+            return Reason.KINDS
+        if first.stage != later.stage:
+            return Reason.STAGES
+        if len(first.placed) + len(later.placed) > MAX_ANCHORS:
+            return Reason.LIMIT
+        return Reason.CYCLE if self._depends(first, later) or self._depends(later, first) else None
+
     # ---- new kernels ----
 
     def _new_rowwise(self, node: Node) -> None:
-        if node.primitive.kind == "reduce":
-            kernel = Kernel("rowwise", squeeze(node.src[0].shape))
-        else:
-            kernel = Kernel("rowwise", squeeze(node.shape))
-        kernel.order = len(self.kernels)
+        kernel = Kernel("rowwise", space_of(node), order=len(self.kernels))
         self.kernels.append(kernel)
-        joined = self._join(kernel, node)
-        assert joined, f"{node} fits no kernel of its own"
+        refused = self._join(kernel, node)
+        assert refused is None, f"{node} fits no kernel of its own: {refused}"
 
     def _new_by_address(self, node: Node) -> None:
         shape = squeeze(node.shape)
@@ -508,12 +523,12 @@ def _readable(node: Node) -> bool:
 
 def schedule(
     nodes: list[Node], wanted: set[Node], stages: dict[Node, tuple[int, int]] | None = None
-) -> tuple[list[Kernel], set[Node]]:
-    """The kernels in launch order, and all anchors."""
+) -> tuple[list[Kernel], Scheduler]:
+    """The kernels in launch order, and the scheduler that made them."""
     extra: set[Node] = set()
     while True:
         scheduler = Scheduler(nodes, wanted | extra, stages or {})
         try:
-            return scheduler.run(), scheduler.anchors
+            return scheduler.run(), scheduler
         except ChainTooLong as long:
             extra.add(long.node)

@@ -48,7 +48,7 @@ HIDDEN = re.compile(
 )
 # What differs and can't be seen in a signature.
 NOTES = {
-    "torch.Tensor": "Tensor(data) keeps the dtype of arrays and integers; for Tensor(2, 3), nc.empty(2, 3)",
+    "torch.Tensor": "takes dtype and requires_grad too",
     "torch.as_tensor": "copies NumPy arrays",
     "torch.asarray": "copies what is no tensor",
     "torch.bernoulli": "on Intel's CPUs PyTorch draws other numbers",

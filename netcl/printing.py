@@ -104,7 +104,7 @@ def _suffixes(tensor: Any, array: np.ndarray) -> list[str]:
         suffixes.append(f"device='{tensor.device}'")
     if (array.size == 0 and array.ndim != 1) or (array.size and not _options.edgeitems):
         suffixes.append(f"size={tuple(array.shape)}")
-    if tensor.dtype not in (dtypes.float32,) + ((dtypes.int64, dtypes.bool_) if array.size else ()):
+    if tensor.dtype not in (dtypes.default_float,) + ((dtypes.int64, dtypes.bool_) if array.size else ()):
         suffixes.append(f"dtype={tensor.dtype}")
     if tensor._node is not None:
         suffixes.append(f"grad_fn={tensor._node!r}")

@@ -63,7 +63,7 @@ class Generator:
 
     def get_state(self) -> Tensor:
         """Everything that set_state needs, as a uint8 tensor (it can be saved with a model)."""
-        return Tensor(np.frombuffer(self._state(), np.uint8))
+        return Tensor.from_host(np.frombuffer(self._state(), np.uint8))
 
     def _state(self) -> bytes:
         with self.lock:

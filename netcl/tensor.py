@@ -49,12 +49,12 @@ class HookHandle:
 class Tensor:
     """An array on an OpenCL device that remembers how it was made.
 
-    Tensor(data, dtype=None, device=None, requires_grad=False) copies data: nested lists, NumPy arrays, numbers.
-    Floats become float32 as in PyTorch, NumPy arrays keep their dtype.
+    Tensor(data) is a copy of nested lists or of a NumPy array in the default dtype, float32, even of integers
+    (nc.tensor keeps those). Tensor(2, 3) has arbitrary elements of that shape. Tensor(tensor) shares its elements.
 
     >>> import netcl as nc
-    >>> nc.Tensor([[1.0, 2.0]]).shape
-    netcl.Size([1, 2])
+    >>> nc.Tensor([[1, 2]])
+    tensor([[1., 2.]])
     """
 
     # What most tensors have is kept on the class: making a tensor is the hot path of recording.
@@ -99,8 +99,22 @@ class Tensor:
         def __abs__(self) -> Tensor: ...
         def __invert__(self) -> Tensor: ...
 
-    def __init__(self, data: Any = (), dtype: DType | None = None, device: Any = None, requires_grad: bool = False):
-        self._value = from_data(data, dtype, device)
+    def __init__(self, *data: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False):
+        from netcl.storage import share_detached
+
+        first = data[0] if data else 0
+        if isinstance(first, (Size, int)) and not isinstance(first, bool):
+            shape = first if isinstance(first, Size) else data or (0,)
+            self._value = _arbitrary(shape, dtype or dtypes.default_float, find_device(device))
+        elif len(data) > 1 or isinstance(first, (bool, float, np.generic)):
+            raise TypeError(
+                f"Tensor: expected one sequence, array or tensor, or sizes, got {data}; nc.tensor(...) takes numbers"
+            )
+        elif isinstance(first, Tensor) and dtype is None and device is None:
+            self._value = first._value
+            share_detached(self, first)
+        else:
+            self._value = from_data(first, dtype or dtypes.default_float, device)
         if requires_grad:
             self.requires_grad_()
 
@@ -113,7 +127,8 @@ class Tensor:
     @staticmethod
     def from_host(array: Any, device: Any = None, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
         """A tensor with a copy of a host array (anything NumPy takes), on the current device."""
-        return Tensor(np.asarray(array), dtype=dtype, device=device, requires_grad=requires_grad)
+        tensor = Tensor._wrap(from_data(np.asarray(array), dtype, device))
+        return tensor.requires_grad_() if requires_grad else tensor
 
     # ---- what it is ----
 
@@ -382,7 +397,7 @@ def host_array(data: Any, dtype: DType | None) -> np.ndarray:
         with np.errstate(invalid="ignore", over="ignore"):
             array = array.astype(dtype.numpy)
     elif not given and array.dtype == np.float64:
-        array = array.astype(np.float32)
+        array = array.astype(dtypes.default_float.numpy)
     elif array.dtype.kind == "u" and array.dtype != np.uint8:
         raise TypeError(f"can't make a tensor of NumPy dtype {array.dtype}; convert it to a signed type first")
     dtypes.from_numpy(array.dtype)
@@ -406,6 +421,16 @@ def _unwrapped(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         return [_unwrapped(item) for item in data]
     return data
+
+
+def _arbitrary(shape: Sequence[int], dtype: DType, device: Device) -> Value:
+    """Whatever the memory held before."""
+    if not all(isinstance(size, int) for size in shape):
+        raise TypeError(f"Tensor: expected sizes that are integers, got {tuple(shape)}")
+    if any(size < 0 for size in shape):
+        raise RuntimeError(f"Tensor: sizes must not be negative, got {list(shape)}")
+    device.require(dtype)
+    return Value.realised(device.pool.allocate(prod(shape) * dtype.itemsize), tuple(shape), dtype, device)
 
 
 def upload(array: np.ndarray, device: Device) -> Value:

@@ -125,7 +125,7 @@ def gradgradcheck(
     if grad_outputs is None:
         draws = np.random.default_rng(0)
         starts = tuple(
-            Tensor(draws.uniform(0.5, 1.5, tuple(y.shape)), device=y.device, requires_grad=True)
+            Tensor.from_host(draws.uniform(0.5, 1.5, tuple(y.shape)), device=y.device, requires_grad=True)
             for y in _tuple(func(*given))
             if y.requires_grad
         )
@@ -157,7 +157,7 @@ def _jacobian(output: Tensor, input: Tensor, nondet_tol: float, check_dtypes: bo
     for place in range(output.numel()):
         start = np.zeros(output.numel())
         start[place] = 1.0
-        gradient = Tensor(start.reshape(output.shape), dtype=output.dtype, device=output.device)
+        gradient = Tensor.from_host(start.reshape(output.shape), dtype=output.dtype, device=output.device)
         times = 1 if place else 2
         found = [grad(output, input, gradient, retain_graph=True, allow_unused=True)[0] for _ in range(times)]
         if check_dtypes and found[0] is not None and found[0].dtype is not input.dtype:
@@ -179,7 +179,7 @@ def _differences(func: Callable[..., Any], given: Sequence[Any], n: int, number:
             moved = start.copy()
             moved.reshape(-1)[place] += step
             arguments = list(given)
-            arguments[n] = Tensor(moved, device=given[n].device, requires_grad=True)
+            arguments[n] = Tensor.from_host(moved, device=given[n].device, requires_grad=True)
             sides.append(_tuple(func(*arguments))[number].detach().numpy().astype(np.float64).reshape(-1))
         columns.append((sides[0] - sides[1]) / (2 * eps))
     return np.array(columns, np.float64).reshape(start.size, -1).T

@@ -60,7 +60,12 @@ float64 = _make("float64", np.float64, "double", "double", 2, 2)
 ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)
 _BY_NAME = {dtype.name: dtype for dtype in ALL}
 _BY_NUMPY = {dtype.numpy: dtype for dtype in ALL}
-CATEGORY_DEFAULT = (bool_, int64, float32)
+default_float = float32  # what Python's floats become; set by nc.set_default_dtype
+
+
+def category_default(category: int) -> DType:
+    """The dtype of Python's bools, ints and floats."""
+    return (bool_, int64, default_float)[category]
 
 
 def by_name(name: str) -> DType:

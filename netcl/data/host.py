@@ -52,11 +52,11 @@ def from_tensor(tensor: Tensor) -> HostTensor:
 def to_tensor(host: HostTensor) -> Tensor:
     """The tensor it stands for, uploaded; in the parent."""
     device = None if host.place is None else find_device(host.place)
-    return Tensor(np.ascontiguousarray(host), device=device)
+    return Tensor.from_host(np.ascontiguousarray(host), device=device)
 
 
 def batch_tensor(array: Any, device: Any = None) -> Any:
     """An array of a batch as a tensor, or in a worker as what becomes one."""
     if get_worker_info() is None:
-        return Tensor(array, device=device)
+        return Tensor.from_host(array, device=device)
     return HostTensor(array, getattr(array, "place", None) if device is None else str(device))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netcl.codegen.ir import KernelSource
+from netcl.core import dtypes
 from netcl.core.replay import Interrupted, Memory, Step, forget_scratch, replay
 from netcl.graph import flags
 from netcl.graph.prune import Pruning, prune, pruning
@@ -98,7 +99,8 @@ def execute(trace: Trace) -> None:
 def _key(trace: Trace, held: list[tuple[int, Value]]) -> tuple:
     device = trace.device
     positions = tuple([position for position, _ in held])
-    return device, device.target, tuple(trace.records), positions, trace.sharing(), _free_inputs(trace)
+    records = tuple(trace.records)
+    return device, device.target, dtypes.default_float, records, positions, trace.sharing(), _free_inputs(trace)
 
 
 def _find(key: tuple) -> Any:

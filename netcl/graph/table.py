@@ -125,7 +125,7 @@ only_integers = _same_unless(lambda dtype: dtype.category != 1, "defined for int
 def floating(name: str) -> Callable:
     def infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
         dtype = result_dtype(operands)
-        return elementwise_shape(name, operands), dtype if dtype.category == 2 else dtypes.float32
+        return elementwise_shape(name, operands), dtype if dtype.category == 2 else dtypes.default_float
 
     return infer
 

@@ -33,8 +33,8 @@ class _Running(_Scaled):
         self.track_running_stats = track_running_stats
         self._register((num_features,), affine, affine and bias, device, dtype)
         kinds = (
-            ("running_mean", 0.0, (num_features,), dtype or dtypes.float32),
-            ("running_var", 1.0, (num_features,), dtype or dtypes.float32),
+            ("running_mean", 0.0, (num_features,), dtype or dtypes.default_float),
+            ("running_var", 1.0, (num_features,), dtype or dtypes.default_float),
             ("num_batches_tracked", 0, (), dtypes.int64),
         )
         for name, start, shape, kind in kinds:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from netcl.core import dtypes
 from netcl.core.device import device as find_device
-from netcl.core.dtypes import DType, float32
+from netcl.core.dtypes import DType
 from netcl.graph.value import Value
 from netcl.nn.linear import Linear
 from netcl.nn.module import Module
@@ -18,7 +19,7 @@ class UninitializedParameter(Parameter):
 
     def __init__(self, requires_grad: bool = True, device: Any = None, dtype: DType | None = None) -> None:
         target = find_device(device)
-        self._value = Value.realised(target.pool.allocate(0), (0,), dtype or float32, target)
+        self._value = Value.realised(target.pool.allocate(0), (0,), dtype or dtypes.default_float, target)
         self._tracked = requires_grad
 
     @property

@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from netcl.core import dtypes
 from netcl.core.device import device as find_device
-from netcl.core.dtypes import DType, float32
+from netcl.core.dtypes import DType
 from netcl.graph.value import Value
 from netcl.storage import share_detached
 from netcl.tensor import Tensor
@@ -24,7 +25,7 @@ class Parameter(Tensor):
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True):
         if data is None:
-            data = Tensor([])
+            data = Tensor()
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter: expected a Tensor, got {type(data).__name__}; wrap it in nc.tensor(...)")
         self._value = data._value
@@ -44,7 +45,7 @@ class Buffer(Tensor):
 
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
         if data is None:
-            data = Tensor([])
+            data = Tensor()
         if not isinstance(data, Tensor):
             raise TypeError(f"Buffer: expected a Tensor, got {type(data).__name__}; wrap it in nc.tensor(...)")
         self._value = data._value
@@ -54,6 +55,6 @@ class Buffer(Tensor):
 
 def unset(*size: int, device: Any = None, dtype: DType | None = None) -> Parameter:
     """A parameter with arbitrary elements, to be filled at once by a function of `netcl.nn.init`. Records nothing."""
-    target, dtype = find_device(device), dtype or float32
+    target, dtype = find_device(device), dtype or dtypes.default_float
     buffer = target.pool.allocate(prod(size) * dtype.itemsize)
     return Parameter(Tensor._wrap(Value.realised(buffer, size, dtype, target)))

@@ -102,8 +102,8 @@ def signbit(input: Tensor) -> Tensor:
 
 
 def angle(input: Tensor) -> Tensor:
-    """0 where input >= 0, pi where it is below, NaN for NaN; integers give float32."""
-    floats = input if input.dtype.category == 2 else apply("cast", (input,), "float32")
+    """0 where input >= 0, pi where it is below, NaN for NaN; integers give floats."""
+    floats = input if input.dtype.category == 2 else apply("cast", (input,), dtypes.default_float.name)
     return where(lt(floats, 0), math.pi, where(isnan(floats), floats, 0.0))
 
 

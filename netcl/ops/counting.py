@@ -68,7 +68,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
 def _equal_parts(flat: Tensor, bins: int, low: float, high: float, weight: Tensor | None) -> tuple:
     """Counts (or sums of weights) in bins of equal width, and where the first begins and the last ends."""
     if not flat.is_floating_point():
-        flat = flat.to(dtypes.float32)
+        flat = flat.to(dtypes.default_float)
     if low != high or not flat.numel():
         first = tensor(low, flat.dtype, flat.device)
         last = tensor(high if low != high else low + 1, flat.dtype, flat.device)

@@ -65,7 +65,7 @@ def asarray(
     elif hasattr(obj, "__dlpack__") and not isinstance(obj, (np.ndarray, np.generic)):
         result = from_dlpack(obj, device=device).to(dtype=dtype)
     elif isinstance(obj, (bytes, bytearray, memoryview)):
-        result = frombuffer(obj, dtype=dtype or dtypes.float32).to(device=device)
+        result = frombuffer(obj, dtype=dtype or dtypes.default_float).to(device=device)
     else:
         result = tensor(obj, dtype, device)
     if requires_grad is None or requires_grad == result.requires_grad:
@@ -106,7 +106,7 @@ def frombuffer(
 
 def scalar_tensor(s: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A 0-d tensor of a number: float32 unless dtype says else."""
-    return full((), s, dtype or dtypes.float32, device, requires_grad)
+    return full((), s, dtype or dtypes.default_float, device, requires_grad)
 
 
 # ---- of one number -----------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def zeros(
 ) -> Tensor:
     """A tensor of zeros."""
     shape = _checked_sizes("zeros", args if size is None else (size,))
-    return full(shape, 0.0, dtype or dtypes.float32, device, requires_grad)
+    return full(shape, 0.0, dtype or dtypes.default_float, device, requires_grad)
 
 
 def ones(
@@ -171,14 +171,14 @@ def ones(
 ) -> Tensor:
     """A tensor of ones."""
     shape = _checked_sizes("ones", args if size is None else (size,))
-    return full(shape, 1.0, dtype or dtypes.float32, device, requires_grad)
+    return full(shape, 1.0, dtype or dtypes.default_float, device, requires_grad)
 
 
 def empty(
     *args: Any, size: Any = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of arbitrary elements: whatever its memory held before. Launches nothing."""
-    shape, dtype = _checked_sizes("empty", args if size is None else (size,)), dtype or dtypes.float32
+    shape, dtype = _checked_sizes("empty", args if size is None else (size,)), dtype or dtypes.default_float
     if not isinstance(dtype, DType):
         raise TypeError(f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}")
     target = find_device(device)
@@ -270,7 +270,7 @@ def eye(
 ) -> Tensor:
     """Ones on the diagonal of an n x m matrix (n x n without m), zeros elsewhere."""
     rows, columns = _checked_sizes("eye", (n, n if m is None else m))
-    dtype, target = dtype or dtypes.float32, find_device(device)
+    dtype, target = dtype or dtypes.default_float, find_device(device)
     target.require(dtype)
     shape = (rows, columns)
     result = (iota(shape, 0, target) == iota(shape, 1, target)).to(dtype)

@@ -41,7 +41,7 @@ def as_tensor_like(number: Any, other: Tensor, floating: bool = False) -> Tensor
         number = plain_number(number)
     dtype = number_dtype(number, other.dtype)
     if floating and dtype.category < 2:
-        dtype = dtypes.float32
+        dtype = dtypes.default_float
     if dtype.category == 2:
         number = float(number)
     elif not -128 <= number < 128:
@@ -74,7 +74,7 @@ def number_dtype(number: Any, other: DType) -> DType:
         )
     if category <= other.category:
         return dtypes.float32 if other.category == 2 and other is not dtypes.float64 else other
-    return dtypes.CATEGORY_DEFAULT[category]
+    return dtypes.category_default(category)
 
 
 def literal(number: Number, like: Tensor) -> Tensor:
@@ -265,8 +265,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         return nonzero(condition, as_tuple=True)
     like = input if isinstance(input, Tensor) else other if isinstance(other, Tensor) else None
     if like is None:
-        category = max(dtypes.CATEGORY_DEFAULT.index(number_dtype(x, dtypes.bool_)) for x in (input, other))
-        dtype = dtypes.CATEGORY_DEFAULT[category]
+        dtype = dtypes.category_default(max(number_dtype(x, dtypes.bool_).category for x in (input, other)))
         a, b = (Tensor._wrap(record_scalar(x, dtype, condition._value.device)) for x in (input, other))
     else:
         a, b = as_tensor_like(input, like), as_tensor_like(other, like)

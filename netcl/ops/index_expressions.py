@@ -92,13 +92,13 @@ def _item(item: Any, input: Tensor) -> Any:
     if item is None or item is Ellipsis or isinstance(item, slice):
         return item
     if isinstance(item, (bool, np.bool_)):
-        return Tensor(np.asarray(item), device=input.device)
+        return Tensor.from_host(np.asarray(item), device=input.device)
     if isinstance(item, (list, tuple, range)) or (isinstance(item, np.ndarray) and item.ndim > 0):
         array = np.asarray(list(item) if isinstance(item, range) else item)
         array = array.astype(np.int64) if not array.size and array.dtype.kind == "f" else array
         if array.dtype.kind not in "bi" and array.dtype != np.uint8:
             raise IndexError(f"an index must hold integers or bools, got {array.dtype} in {_short(item)}")
-        item = Tensor(array, device=input.device)
+        item = Tensor.from_host(array, device=input.device)
     if isinstance(item, Tensor):
         check_devices("index", input, item)
         if item.dtype is dtypes.uint8:

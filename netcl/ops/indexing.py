@@ -106,7 +106,7 @@ def _added(a: Tensor, b: Tensor) -> Tensor:
 
 def _value_tensor(input: Tensor, value: Any) -> Tensor:
     if isinstance(value, (list, tuple, np.ndarray)):
-        value = Tensor(np.asarray(value), device=input.device, dtype=input.dtype)
+        value = Tensor.from_host(np.asarray(value), device=input.device, dtype=input.dtype)
     if not isinstance(value, Tensor):
         return columns.number_like(value, input)
     check_devices("index assignment", input, value)

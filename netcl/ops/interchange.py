@@ -65,7 +65,7 @@ def __dlpack_device__(self: Tensor) -> tuple[int, int]:
 
 def __array_wrap__(self: Tensor, array: Any, context: Any = None, return_scalar: bool = False) -> Tensor:
     """What NumPy's functions return for a tensor, np.exp(tensor) say: a tensor."""
-    return Tensor(np.asarray(array), device=self.device)
+    return Tensor.from_host(np.asarray(array), device=self.device)
 
 
 def __copy__(self: Tensor) -> Tensor:

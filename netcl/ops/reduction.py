@@ -195,9 +195,9 @@ def position(op: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
 def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
     """log(sum(exp(input))) over dim, exact at any magnitude: the largest is taken out first. Of nothing: -inf.
 
-    Integers become float32.
+    Integers become floats.
     """
-    input = input if input.is_floating_point() else cast(input, dtypes.float32)
+    input = input if input.is_floating_point() else cast(input, dtypes.default_float)
     axes = axes_of("logsumexp", dim, input.ndim)
     if not axes:
         return cast(input, input.dtype) if not input.ndim else input.clone()

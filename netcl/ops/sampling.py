@@ -31,7 +31,7 @@ METHODS = """
 
 
 def _floating(name: str, dtype: DType | None) -> DType:
-    dtype = dtype or dtypes.float32
+    dtype = dtype or dtypes.default_float
     if dtype.category != 2:
         raise RuntimeError(f"{name}: expected a floating-point dtype, got {dtype}")
     return dtype

@@ -30,7 +30,7 @@ def polygamma(n: int, input: Tensor) -> Tensor:
         raise RuntimeError(f"polygamma: n must be an integer of at least 0, got {n!r}")
     if n == 0:
         return digamma(input)
-    dtype = input.dtype if input.dtype.category == 2 else dtypes.float32
+    dtype = input.dtype if input.dtype.category == 2 else dtypes.default_float
     order = Tensor._wrap(record_literal(float(n + 1), dtype, input._value.device))
     factor = float(math.factorial(n)) if n < 171 else math.inf
     values = zeta(order, input)

@@ -9,6 +9,7 @@ import numpy as np
 
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
+from netcl.graph.value import flush_all
 from netcl.ops.elementwise import plain_number
 from netcl.tensor import Tensor
 
@@ -29,7 +30,7 @@ class finfo:
     """
 
     def __init__(self, dtype: DType | None = None) -> None:
-        dtype = dtypes.float32 if dtype is None else _checked("finfo", dtype)
+        dtype = dtypes.default_float if dtype is None else _checked("finfo", dtype)
         if dtype.category != 2:
             raise TypeError(f"finfo: expected a floating-point dtype, got {dtype}; use iinfo for integers")
         limits = ml_dtypes.finfo(dtype.numpy)
@@ -95,7 +96,7 @@ def result_type(tensor1: Any, tensor2: Any) -> DType:
 
 def _number_dtype(number: Any) -> DType:
     number = plain_number(number) if isinstance(number, np.generic) else number
-    for kind, dtype in ((bool, dtypes.bool_), (int, dtypes.int64), (float, dtypes.float32)):
+    for kind, dtype in ((bool, dtypes.bool_), (int, dtypes.int64), (float, dtypes.default_float)):
         if isinstance(number, kind):
             return dtype
     raise TypeError(f"result_type: expected tensors or numbers, got {type(number).__name__}")
@@ -107,16 +108,24 @@ def can_cast(from_: DType, to: DType) -> bool:
 
 
 def get_default_dtype() -> DType:
-    """The dtype of tensors made of Python floats: float32."""
-    return dtypes.float32
+    """The dtype of tensors made of Python floats: float32, unless set_default_dtype said otherwise."""
+    return dtypes.default_float
 
 
 def set_default_dtype(d: DType) -> None:
-    """Accepts float32, which the default is. NotImplementedError for others: pass dtype= where tensors are made."""
+    """The dtype of tensors made without one (zeros, rand, parameters of layers, ..), of Python floats, and of floating
+    results of integer tensors. TypeError for dtypes that are not floating-point. What is pending runs first.
+
+    >>> import netcl as nc
+    >>> nc.set_default_dtype(nc.float64)
+    >>> nc.tensor([1.5]).dtype
+    netcl.float64
+    >>> nc.set_default_dtype(nc.float32)
+    """
     if _checked("set_default_dtype", d).category != 2:
         raise TypeError(f"set_default_dtype: only floating-point dtypes can be the default, got {d}")
-    if d is not dtypes.float32:
-        raise NotImplementedError(f"set_default_dtype: the default is float32; pass dtype={d} where tensors are made")
+    flush_all()  # what was recorded had the default of its time
+    dtypes.default_float = d
 
 
 def is_tensor(obj: Any) -> bool:

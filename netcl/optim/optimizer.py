@@ -247,7 +247,7 @@ def _fitted(name: str, value: Any, parameter: Tensor) -> Any:
     if name in ("mu_product", "eta", "mu"):  # numbers here, tensors of one in a state of PyTorch's
         return float(value)
     if not isinstance(value, Tensor) and hasattr(value, "__array__"):  # NumPy's, or PyTorch's own
-        value = Tensor(np.asarray(value))
+        value = Tensor.from_host(np.asarray(value))
     if isinstance(value, Tensor):
         if name not in ("row_var", "col_var") and value.shape != parameter.shape:
             shapes = f"{list(value.shape)}, its parameter {list(parameter.shape)}"

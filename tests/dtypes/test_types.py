@@ -69,12 +69,3 @@ def test_questions_about_tensors():
     assert nc.is_nonzero(x[0, :1]) and not nc.is_nonzero(nc.tensor(0))
     with pytest.raises(RuntimeError, match="one element"):
         nc.is_nonzero(x)
-
-
-def test_the_default_dtype_is_float32():
-    assert nc.get_default_dtype() is nc.float32
-    nc.set_default_dtype(nc.float32)
-    with pytest.raises(NotImplementedError, match="dtype="):
-        nc.set_default_dtype(nc.float64)
-    with pytest.raises(TypeError, match="floating"):
-        nc.set_default_dtype(nc.int32)

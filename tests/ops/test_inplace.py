@@ -4,8 +4,6 @@ import gc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import netcl as nc
 
@@ -81,57 +79,6 @@ def test_strides_and_contiguity_are_those_of_pytorch(torch):
         return [(tuple(v.stride()), v.storage_offset(), v.is_contiguous()) for v in views]
 
     assert layouts(nc) == layouts(torch)
-
-
-STEPS = ("row", "column", "slice", "transpose", "flatten", "detach", "add", "fill", "index", "copy", "multiply", "drop")
-
-
-def run(t, steps) -> list:
-    """One random program of views and writes; the tensors that are left."""
-    live = [t.arange(24.0).reshape(4, 6)]
-    for number, (step, which, place) in enumerate(steps):
-        x = live[which % len(live)]
-        if step == "row" and x.ndim > 1:
-            live.append(x[place % x.shape[0]])
-        elif step == "column" and x.ndim > 1:
-            live.append(x[:, place % x.shape[1]])
-        elif step == "slice" and x.ndim and x.shape[0] > 1:
-            live.append(x[place % (x.shape[0] - 1) :: 1 + place % 3])
-        elif step == "transpose" and x.ndim == 2:
-            live.append(x.t())
-        elif step == "flatten" and x.is_contiguous():
-            live.append(x.view(-1))
-        elif step == "detach":
-            live.append(x.detach())
-        elif step == "add":
-            x.add_(number)
-        elif step == "fill":
-            x.fill_(float(number))
-        elif step == "index" and x.ndim:
-            x[place % x.shape[0]] = -float(number)
-        elif step == "copy":
-            x.copy_(x * 2 + 1)
-        elif step == "multiply":
-            x *= 0.5
-        elif step == "drop" and len(live) > 1:
-            del live[which % len(live)], x
-    return live
-
-
-steps = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=10)
-
-
-@settings(max_examples=25, deadline=None)
-@given(steps=steps)
-def test_programs_of_views_and_writes_end_as_in_pytorch(steps, torch):
-    same(run(nc, steps), run(torch, steps))
-
-
-@pytest.mark.long
-@settings(max_examples=1000, deadline=None)
-@given(steps=steps)
-def test_many_programs_of_views_and_writes_end_as_in_pytorch(steps, torch):
-    same(run(nc, steps), run(torch, steps))
 
 
 # ---- gradients ---------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from netcl.core.device import Device, current_device, default_device, device, de
 from netcl.core.dtypes import DType, bfloat16, float16, float32, float64, int8, int16, int32, int64, uint8
 from netcl.core.dtypes import bool_ as bool
 from netcl.core.errors import OutOfMemoryError
+from netcl.graph.picture import draw
 from netcl.graph.value import eager
 from netcl.ops import methods as _methods
 from netcl.ops import return_types

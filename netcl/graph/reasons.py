@@ -13,7 +13,7 @@ class Reason(Enum):
     """A refusal. The text takes {reader}, {read}: operations; {own}, {kernel}: what they and the kernel run over."""
 
     SPACE = "{reader} runs over {own}, the kernel that has {read} over {kernel}"
-    AXES = "{reader} reduces other axes of {own} than the kernel does, or the kernel's rows end before it"
+    AXES = "{reader} reduces other axes of {own} than those that the rows of the kernel with {read} run along"
     COORDINATES = "{reader} reads {read} at other places than those it is computed at (transposed, shifted, broadcast)"
     TOTAL = "{read} is known only when the whole array has been reduced, and {reader} runs over its elements again"
     CYCLE = "each kernel would have to wait for the other"

@@ -14,7 +14,7 @@ from math import prod
 from netcl.codegen import index as ix
 from netcl.codegen.ir import COSTLY, Node, Shape
 from netcl.codegen.views import Coordinates, affine_strides, operand_coordinates, strided
-from netcl.graph.reasons import BY_ADDRESS, Reason, no_place
+from netcl.graph.reasons import BY_ADDRESS, Reason, no_place, operand_reason
 
 MAX_ANCHORS = 48  # in one kernel: bounds compile time and the number of arguments
 MAX_CHAIN = 400  # elementwise nodes evaluated for one anchor before one of them is put into memory
@@ -104,7 +104,7 @@ class Scheduler:
         users: dict[Node, set[Kernel]] = {}
         costs: dict[Node, tuple[int, frozenset[Node]]] = {}
         for kernel in self.kernels:
-            for node in self._evaluated(kernel):
+            for node in self.evaluated(kernel):
                 users.setdefault(node, set()).add(kernel)
         found = set()
         for node, kernels in users.items():
@@ -137,7 +137,8 @@ class Scheduler:
         cost = sum(4 if n.op in heavy else 1 for n in below | {node} if n.primitive.kind == "elementwise")
         return cost, frozenset(loads)
 
-    def _evaluated(self, kernel: Kernel) -> set[Node]:
+    def evaluated(self, kernel: Kernel) -> set[Node]:
+        """What a kernel computes on the way to what is placed in it."""
         seen: set[Node] = set()
         stack: list[Node] = []
         for anchor in kernel.placed:
@@ -156,7 +157,7 @@ class Scheduler:
         if node.primitive.kind in BY_ADDRESS:
             self._new_by_address(node)
             return
-        self._unite({self.home[n] for n in self._reach(node)[0] if n in self.home})
+        self._unite({self.home[n] for n in self.reach(node)[0] if n in self.home})
         for kernel in self._candidates(node):
             refused = self._join(kernel, node)
             if refused is None:
@@ -166,7 +167,7 @@ class Scheduler:
 
     def _candidates(self, node: Node) -> list[Kernel]:
         """Kernels to try, those that the node needs first, then those that read the same memory; latest first."""
-        needed, inputs = self._reach(node)
+        needed, inputs = self.reach(node)
         first = {self.home[n] for n in needed if n in self.home}
         shared = [k for k in self.kernels if k not in first and k.kind == "rowwise" and self._shares(k, node, inputs)]
         return sorted(first, key=lambda k: (-prod(k.shape), -k.order)) + sorted(shared, key=lambda k: -k.order)
@@ -175,12 +176,12 @@ class Scheduler:
         if kernel.shape != space_of(node):
             return False
         for anchor in kernel.placed:
-            _, theirs = self._reach(anchor)
+            _, theirs = self.reach(anchor)
             if any(prod(n.shape) > 1 for n in theirs & inputs):
                 return True
         return False
 
-    def _reach(self, node: Node) -> tuple[set[Node], set[Node]]:
+    def reach(self, node: Node) -> tuple[set[Node], set[Node]]:
         """The anchors and the sources that evaluating a node reads directly."""
         anchors: set[Node] = set()
         inputs: set[Node] = set()
@@ -352,7 +353,7 @@ class Scheduler:
         for node in self.nodes:
             whole = node.primitive.kind == "reduce" and prod(node.shape) == 1 and node not in in_memory
             if whole and node not in self.wanted and prod(node.src[0].shape) <= BEFORE_LIMIT:
-                anchors, _ = self._reach(node)
+                anchors, _ = self.reach(node)
                 if not anchors:
                     found.add(node)
         return found
@@ -415,6 +416,19 @@ class Scheduler:
         if len(first.placed) + len(later.placed) > MAX_ANCHORS:
             return Reason.LIMIT
         return Reason.CYCLE if self._depends(first, later) or self._depends(later, first) else None
+
+    def why_apart(self, reader: Node, later: Kernel, earlier: Kernel) -> tuple[Reason, Reason | None]:
+        """Why a node of one kernel is not in the one that has what it reads; and, where it joined another kernel that
+        it reads as well, why those two are not one."""
+        reason = operand_reason(reader)
+        parts = [earlier, *earlier.united]
+        for kernel in parts if reason is None else ():
+            reason = reason or self.refused.get((reader, kernel))
+        if reason is not None:
+            return reason, None
+        others = [later, *later.united]
+        pairs = [pair for a in parts for b in others for pair in ((a, b), (b, a))]
+        return Reason.ELSEWHERE, next((self.apart[pair] for pair in pairs if pair in self.apart), None)
 
     # ---- new kernels ----
 

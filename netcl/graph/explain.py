@@ -1,0 +1,369 @@
+"""What is pending and what would run: operations, kernels, launches, memory, and why kernels are apart.
+
+Nothing is run or compiled, and what is pending stays as it is: a plan is only designed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import prod
+from types import SimpleNamespace
+from typing import Any
+
+from netcl.codegen.ir import Node, Shape
+from netcl.core.dtypes import DType, by_name
+from netcl.graph import plan
+from netcl.graph.layout import nbytes
+from netcl.graph.planner import Builder, Design
+from netcl.graph.primitives import TABLE
+from netcl.graph.schedule import Kernel, space_of
+from netcl.graph.value import Trace, Value
+
+
+@dataclass(frozen=True)
+class Array:
+    """Elements in memory, or a result in a list of operations."""
+
+    name: str
+    dtype: str
+    shape: Shape
+
+    @property
+    def bytes(self) -> int:
+        return prod(self.shape) * by_name(self.dtype).itemsize
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype}{list(self.shape)}"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One recorded operation. `fate` tells what becomes of it: held (somebody has the result), computed (something held
+    needs it) or dropped (nothing does)."""
+
+    number: int
+    name: str
+    kind: str  # input, number, or the kind of the primitive
+    argument: str
+    operands: tuple[int, ...]  # numbers of the operations and inputs that made them
+    read: tuple[str, ...]  # what they are called
+    results: tuple[Array, ...]
+    fate: str
+
+
+@dataclass(frozen=True)
+class KernelReport:
+    """One kernel: what it computes, over which space, and what it reads and writes."""
+
+    number: int
+    launch: int
+    name: str
+    kind: str  # rowwise, matmul, library
+    space: Shape
+    reduced: tuple[int, ...]  # axes of the space that its rows run along
+    operations: tuple[str, ...]  # what it evaluates, in order, without views
+    reads: tuple[Array, ...]
+    writes: tuple[Array, ...]
+    flops: int
+
+    @property
+    def bytes_read(self) -> int:
+        return sum(array.bytes for array in self.reads)
+
+    @property
+    def bytes_written(self) -> int:
+        return sum(array.bytes for array in self.writes)
+
+    def summary(self, limit: int = 12) -> str:
+        """Its operations, those that occur several times counted."""
+        counts: dict[str, int] = {}
+        for name in self.operations:
+            counts[name] = counts.get(name, 0) + 1
+        listed = [name if count == 1 else f"{name} x{count}" for name, count in counts.items()]
+        return ", ".join(listed[:limit] + ([f"and {len(listed) - limit} more"] if len(listed) > limit else []))
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One kernel reads from memory what another one wrote, and why they are two."""
+
+    source: int
+    target: int
+    array: Array
+    reason: str  # the name of a graph.reasons.Reason
+    text: str
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a plan needs beside its inputs."""
+
+    results: int  # what outlives it, in memory of its own
+    taken_over: int  # and in memory of inputs that nobody else holds
+    intermediate: int  # what only the plan itself needs, after sharing
+
+
+@dataclass
+class Report:
+    """What one trace would become."""
+
+    device: str
+    target: str
+    operations: list[Operation]
+    kernels: list[KernelReport]
+    launches: list[tuple[int, ...]]  # the kernels of each
+    edges: list[Edge]
+    memory: Memory
+
+    @property
+    def recorded(self) -> int:
+        """Operations other than inputs and numbers."""
+        return sum(operation.kind not in ("input", "number") for operation in self.operations)
+
+    def __str__(self) -> str:
+        from netcl.graph.tables import text_of
+
+        return text_of(self)
+
+
+@dataclass
+class Explanation:
+    """Reports for all traces that were asked for, in the order in which they run."""
+
+    reports: list[Report] = field(default_factory=list)
+
+    @property
+    def kernels(self) -> list[KernelReport]:
+        return [kernel for report in self.reports for kernel in report.kernels]
+
+    @property
+    def launches(self) -> int:
+        return sum(len(report.launches) for report in self.reports)
+
+    @property
+    def edges(self) -> list[Edge]:
+        return [edge for report in self.reports for edge in report.edges]
+
+    def __str__(self) -> str:
+        if not self.reports:
+            return "nothing is pending: these values are there already"
+        return "\n\n".join(str(report) for report in self.reports)
+
+
+def explain(tensors: Any, names: Mapping[str, Any] | None = None) -> Explanation:
+    """What would run if one of these tensors (one, or nested lists, tuples and dicts of them) were read.
+
+    names: what to call tensors in the text, by name. Everything that was recorded with them and is still held is
+    computed together, so it is in the report too. Nothing is run, and what is pending stays pending.
+    """
+    traces: dict[int, Trace] = {}
+    for value in values_in(tensors):
+        if value.trace is not None:
+            traces[id(value.trace)] = value.trace
+    known = {id(value): name for name, tensor in (names or {}).items() for value in values_in(tensor)}
+    return Explanation([report(trace, known) for trace in traces.values()])
+
+
+@contextmanager
+def watching(names: Mapping[str, Any] | None = None) -> Iterator[Explanation]:
+    """Reports of all that this thread runs inside: an optimizer's step, a value that is read. For what is still pending
+    at the end, see `explain`."""
+    found = Explanation()
+    known = {id(value): name for name, tensor in (names or {}).items() for value in values_in(tensor)}
+    thread = threading.get_ident()
+
+    def watch(trace: Trace) -> None:
+        if threading.get_ident() == thread:
+            found.reports.append(report(trace, known))
+
+    plan.watchers.append(watch)
+    try:
+        yield found
+    finally:
+        plan.watchers.remove(watch)
+
+
+def values_in(tensors: Any) -> Iterator[Value]:
+    """The values of a tensor, a value, or nested containers of them."""
+    value = getattr(tensors, "_value", tensors)
+    if isinstance(value, Value):
+        yield value
+    elif isinstance(tensors, Mapping):
+        for item in tensors.values():
+            yield from values_in(item)
+    elif isinstance(tensors, (list, tuple, set)):
+        for item in tensors:
+            yield from values_in(item)
+    elif tensors is not None and not isinstance(tensors, (int, float, str)):
+        raise TypeError(f"explain: expected tensors, or lists or dicts of them, got {type(tensors).__name__}")
+
+
+def report(trace: Trace, names: Mapping[int, str]) -> Report:
+    """What a trace would become if it ran now. `names`: by the id of a value."""
+    with trace.lock:
+        held = [position for position, reference in trace.values.items() if reference() is not None]
+        builder = Builder(trace, held, set(plan._free_inputs(trace)))
+        design = builder.design()
+        return _Reporter(trace, held, builder, design, names).report()
+
+
+class _Reporter:
+    """Turns a trace and its design into plain data."""
+
+    def __init__(self, trace: Trace, held: list[int], builder: Builder, design: Design, names: Mapping[int, str]):
+        self.trace = trace
+        self.held = set(held)
+        self.builder = builder
+        self.design = design
+        self.names = names
+        self.unnamed = 0
+
+    def report(self) -> Report:
+        self.labels = self._labels()
+        operations = self._operations()
+        self._name_arrays()
+        launch_of = {member: number for number, members in enumerate(self.design.kernels_of) for member in members}
+        kernels = [self._kernel(number, launch_of[number]) for number in range(len(self.design.kernels))]
+        launches = [tuple(member + 1 for member in members) for members in self.design.kernels_of]
+        device = self.trace.device
+        target = self.builder.target.kind
+        return Report(str(device), target, operations, kernels, launches, self._edges(), self._memory())
+
+    # ---- what was recorded ----
+
+    def _labels(self) -> dict[int, str]:
+        """What each position of the trace is called."""
+        labels = {position: f"%{position}" for position in range(len(self.trace.records))}
+        inputs = iter(self.trace.inputs)
+        number = 0
+        for position, (op, _, _) in enumerate(self.trace.records):
+            if op == "input":
+                labels[position] = self.names.get(id(next(inputs)), f"input{number}")
+                number += 1
+        for position, reference in self.trace.values.items():
+            value = reference()
+            if value is not None and id(value) in self.names:
+                labels[position] = self.names[id(value)]
+        return labels
+
+    def _operations(self) -> list[Operation]:
+        records = self.trace.records
+        needed = set(self.held)
+        for position in range(len(records) - 1, -1, -1):
+            if position in needed:
+                needed.update(records[position][2])
+        metas = self._metas()
+        parts: dict[int, list[int]] = {}  # of a composite with several results
+        for position, (op, _, operands) in enumerate(records):
+            if op == "item":
+                parts.setdefault(operands[0], []).append(position)
+        numbers = iter(self.trace.scalars)
+        called: dict[int, str] = {}
+        found = []
+        for position, (op, arg, operands) in enumerate(records):
+            if op == "item":
+                continue
+            kind = {"input": "input", "scalar": "number", "literal": "number"}.get(op, TABLE[op].kind)
+            argument = str(next(numbers)) if op == "scalar" else str(arg[1]) if op == "literal" else spelled(op, arg)
+            places = parts.get(position, [position])
+            results = tuple(Array(self.labels[place], metas[place][1].name, metas[place][0]) for place in places)
+            fate = "held" if self.held.intersection(places) else "computed" if position in needed else "dropped"
+            sources = tuple(records[o][2][0] if records[o][0] == "item" else o for o in operands)
+            called.update({position: argument} if kind == "number" else {p: self.labels[p] for p in places})
+            read = tuple(called[operand] for operand in operands)
+            found.append(Operation(position, operation_name(op, arg), kind, argument, sources, read, results, fate))
+        return found
+
+    def _metas(self) -> list[Any]:
+        """Shape and dtype of each position, also of those whose values are gone."""
+        metas: list[Any] = []
+        for op, arg, operands in self.trace.records:
+            if op == "item":
+                metas.append(metas[operands[0]][arg])
+            else:
+                described = [SimpleNamespace(shape=metas[o][0], dtype=metas[o][1]) for o in operands]
+                metas.append(TABLE[op].infer(described, arg))
+        return [meta if isinstance(meta[1], DType) else meta[0] for meta in metas]
+
+    # ---- what becomes of it ----
+
+    def _name_arrays(self) -> None:
+        """What lies in memory: inputs, recorded results, and t1, t2, .. for what kernels leave to each other."""
+        self.array_names: dict[Node, str] = {}
+        sources = [position for position, record in enumerate(self.trace.records) if record[0] == "input"]
+        for node, number in self.builder.input_number.items():
+            self.array_names[node] = self.labels[sources[number]]
+        for position, node in self.design.nodes.items():
+            if isinstance(node, Node):
+                self.array_names.setdefault(node, self.labels[position])
+        for position, (base, _, _) in self.design.results.items():
+            self.array_names.setdefault(base, self.labels[position])
+
+    def _array(self, node: Node) -> Array:
+        if node not in self.array_names:
+            self.unnamed += 1
+            self.array_names[node] = f"t{self.unnamed}"
+        return Array(self.array_names[node], node.dtype.name, node.shape)
+
+    def _kernel(self, number: int, launch: int) -> KernelReport:
+        kernel, source = self.design.kernels[number], self.design.alone[number]
+        written = [n for n in kernel.placed if n in self.design.stored and kernel.levels[n] != "before"]
+        used = dict.fromkeys(item for kind, item in source.arguments if kind == "buffer")
+        evaluated = sorted({*self.design.scheduler.evaluated(kernel), *kernel.placed}, key=lambda n: n.number)
+        return KernelReport(
+            number + 1, launch + 1, source.name, kernel.kind, kernel.shape, tuple(sorted(kernel.inner)),
+            tuple(node.op for node in evaluated if node.primitive.kind not in ("view", "source")),
+            tuple(self._array(node) for node in used if node not in written),
+            tuple(self._array(node) for node in written), source.flops,
+        )  # fmt: skip
+
+    def _edges(self) -> list[Edge]:
+        scheduler = self.design.scheduler
+        number = {kernel: n + 1 for n, kernel in enumerate(self.design.kernels)}
+        edges: dict[tuple[int, int, Node], Edge] = {}
+        for later in self.design.kernels:
+            for reader in later.placed:
+                for read in sorted(scheduler.reach(reader)[0], key=lambda node: node.number):
+                    earlier = scheduler.home.get(read)
+                    if earlier is None or earlier is later:
+                        continue
+                    place = number[earlier], number[later], read
+                    if place not in edges:
+                        name, text = self._why(reader, later, read, earlier)
+                        edges[place] = Edge(place[0], place[1], self._array(read), name, text)
+        return sorted(edges.values(), key=lambda edge: (edge.source, edge.target))
+
+    def _why(self, reader: Node, later: Kernel, read: Node, earlier: Kernel) -> tuple[str, str]:
+        reason, behind = self.design.scheduler.why_apart(reader, later, earlier)
+        words = {
+            "reader": reader.op, "read": f"{self._array(read).name} ({read.op})",
+            "own": space_text(space_of(reader)), "kernel": space_text(earlier.shape),
+        }  # fmt: skip
+        text = reason.value.format(**words)
+        return reason.name, text if behind is None else f"{text}: {behind.value.format(**words)}"
+
+    def _memory(self) -> Memory:
+        memory = self.design.memory
+        size = {self.builder.slot_of[node]: nbytes(node) for node in self.design.stored}
+        inputs = range(len(self.trace.inputs))
+        taken = sum(size.get(slot, 0) for slot, source in memory.same if source in inputs)
+        return Memory(sum(n for _, n in memory.results), taken, memory.scratch_bytes)
+
+
+def operation_name(op: str, arg: Any) -> str:
+    """What an operation is called: the gradient of a composite is recorded as one operation too."""
+    return f"gradient of {arg[0]}" if op == "gradient" else op
+
+
+def spelled(op: str, arg: Any) -> str:
+    """An operation's argument, where a reader can use it."""
+    if arg is None or op == "gradient" or TABLE[op].kind not in ("view", "reduce", "elementwise", "source"):
+        return ""
+    return " ".join(str(arg).split()) if len(str(arg)) < 60 else ""
+
+
+def space_text(shape: Iterable[int]) -> str:
+    return " x ".join(str(size) for size in shape) or "one element"

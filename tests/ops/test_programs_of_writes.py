@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 import netcl as nc
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* on expanded tensors is deprecated")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.* on expanded tensors is deprecated"),
+    pytest.mark.filterwarnings("ignore:Tensor.mT is deprecated on 0-D tensors"),
+]
 VIEWS = {
     "row": lambda t, x, a, b: x[a % x.shape[0]],
     "from_the_end": lambda t, x, a, b: x[-1 - a % x.shape[0]],

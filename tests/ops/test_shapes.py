@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch_cases import check, numbers
+from against_torch import check, numbers
 
 import netcl as nc
 

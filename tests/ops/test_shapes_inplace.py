@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from torch_cases import check, numbers
+from against_torch import check, numbers
 
 import netcl as nc
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from torch_cases import check, numbers
+from against_torch import check, numbers
 
 import netcl as nc
 

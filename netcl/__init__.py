@@ -26,6 +26,7 @@ from netcl.ops.bits import *
 from netcl.ops.comparison import *
 from netcl.ops.conversion import *
 from netcl.ops.counting import *
+from netcl.ops.custom import register_primitive, unregister_primitive
 from netcl.ops.creation import *
 from netcl.ops.differences import *
 from netcl.ops.distances import *

@@ -177,6 +177,13 @@ def _call_rule(
     _state.rules += 1
     try:
         made = rule(g, y, *operands, *extra)
+        for number, (x, want) in enumerate(zip(made, needed, strict=True)):
+            if want and x is None:
+                raise NotImplementedError(
+                    f"{op}: not differentiable in operand {number + 1} of {len(operands)}, of shape "
+                    f"{list(operands[number].shape)}, which requires a gradient: its gradient rule returns None there; "
+                    "detach() it where no gradient is wanted"
+                )
         return [fitted(x, o) if want else None for x, o, want in zip(made, operands, needed, strict=True)]
     finally:
         _state.rules -= 1

@@ -33,6 +33,11 @@ class Node:
         return f"%{self.number} = {self.op}({sources}){argument} : {self.dtype.name}{list(self.shape)}"
 
 
+def is_costly(node: Node) -> bool:
+    """Whether evaluating an elementwise node takes more than a load and a store."""
+    return node.op in COSTLY or node.primitive.costly
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where the elements of a materialised node lie: element (i, j, ..) at offset + i*strides[0] + j*strides[1] + .."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 
 from netcl.codegen import expressions as cl
-from netcl.codegen.ir import COSTLY, Node, indent
+from netcl.codegen.ir import Node, indent, is_costly
 from netcl.codegen.reductions import accumulator_dtype, combine, identity
 from netcl.codegen.rows import BLOCK, Reduction, Rows
 from netcl.codegen.views import Coordinates
@@ -54,7 +54,7 @@ class CpuRows(Rows):
                 sweep = self.kernel.sweep[reduction.node]
                 if sweep < self.kernel.sweep[result] and reduction.source == at:
                     summed = _at_same_place(reduction.node.src[0], bindings)
-                    shared = [n for n in summed if n in own and n.op in COSTLY]
+                    shared = [n for n in summed if n in own and is_costly(n)]
                     fitting = [n for n in shared if n.shape == result.shape and n.dtype is result.dtype]
                     if fitting and result not in bindings:
                         found[fitting[0]] = (sweep, fitting[0], result)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from netcl.codegen import index as ix
-from netcl.codegen.ir import COSTLY, Node, Shape
+from netcl.codegen.ir import Node, Shape, is_costly
 from netcl.codegen.views import Coordinates, affine_strides, operand_coordinates, strided
 from netcl.graph.reasons import BY_ADDRESS, Reason, no_place, operand_reason
 
@@ -133,8 +133,8 @@ class Scheduler:
             for source in current.src:
                 if (source in self.anchors or source.op == "input") and prod(source.shape) >= prod(node.shape):
                     loads.add(source)
-        heavy = COSTLY | {"uniform"}
-        cost = sum(4 if n.op in heavy else 1 for n in below | {node} if n.primitive.kind == "elementwise")
+        evaluated = [n for n in below | {node} if n.primitive.kind == "elementwise"]
+        cost = sum(4 if is_costly(n) or n.op == "uniform" else 1 for n in evaluated)
         return cost, frozenset(loads)
 
     def evaluated(self, kernel: Kernel) -> set[Node]:

@@ -26,9 +26,11 @@ class Primitive:
     expand: Callable[..., Any] | None = None  # composites: the body, in operations
     preamble: str = ""  # OpenCL helper functions that the expression calls
     autocast: str = "widest"  # what amp does with it: lower, float32, widest
+    costly: bool = False  # a registered one that takes more than a load and a store, see codegen.ir
 
 
 TABLE: dict[str, Primitive] = {}
+_LOGICAL = frozenset("logical_and logical_or logical_xor logical_not".split())
 
 
 def register(primitive: Primitive) -> Primitive:
@@ -143,7 +145,7 @@ def operand_dtypes(primitive: Primitive, operands: Sequence[Any], dtype: DType) 
         return (dtypes.bool_, dtype, dtype)
     if primitive.name in ("cast", "uniform") or primitive.name.startswith("sort_word"):
         return tuple(operand.dtype for operand in operands)
-    if primitive.name.startswith("logical"):
+    if primitive.name in _LOGICAL:
         return (dtypes.bool_,) * len(operands)
     if primitive.kind == "compare" or dtype is dtypes.bool_:
         return (result_dtype(operands),) * len(operands)

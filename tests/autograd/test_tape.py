@@ -263,3 +263,27 @@ def test_a_loss_is_on_the_tape_as_one_operation():
         F.mse_loss(prediction, nc.zeros(2))
     assert [node.op_name for node in tape.nodes] == ["mse_loss"]
     assert tape.nodes[0].requires_grad
+
+
+# ---- rules that give nothing -------------------------------------------------------------------------------------
+
+
+def test_a_rule_that_gives_none_for_what_requires_a_gradient_names_operation_and_operand():
+    s, q = nc.tensor([2.0, 3.0], requires_grad=True), nc.tensor([1.5, 2.5], requires_grad=True)
+    nc.special.zeta(s.detach(), q).sum().backward()
+    assert q.grad is not None
+    with pytest.raises(NotImplementedError, match=r"zeta: not differentiable in operand 1 of 2, of shape \[2\]"):
+        nc.special.zeta(s, q).sum().backward()
+
+
+def test_so_does_a_composite_whose_gradient_is_made_when_it_runs():
+    from netcl.autograd.tape import apply_composite
+    from netcl.graph import primitives
+
+    if "half_a_gradient" not in primitives.TABLE:
+        shape = lambda operands, arg: (operands[0].shape, operands[0].dtype)  # noqa: E731
+        primitives.composite("half_a_gradient", shape, lambda a, b: (nc.Tensor._wrap(a) * nc.Tensor._wrap(b))._value)
+    a, b = nc.tensor([1.0, 2.0], requires_grad=True), nc.tensor([3.0, 4.0], requires_grad=True)
+    apply_composite("half_a_gradient", (a, b), None, lambda g, y, a, b, arg: (g * b, None)).sum().backward()
+    with pytest.raises(NotImplementedError, match="half_a_gradient: not differentiable in operand 2 of 2"):
+        b.grad.numpy()

@@ -83,9 +83,11 @@ short = int16
 dtype = DType
 newaxis = None
 
-from netcl import data, nn, optim, special, utils  # noqa: E402  (they use the names above)
+from netcl import data, metrics, nn, optim, special, utils  # noqa: E402  (they use the names above)
 from netcl.io import load, save  # noqa: E402
 from netcl.utils import cuda  # noqa: E402
+from netcl import trainer  # noqa: E402
+from netcl.trainer import History, Trainer  # noqa: E402
 from netcl.nn.functional import log_softmax, softmax  # noqa: E402
 
 __all__ = [name for name in dir() if not name.startswith("_")]

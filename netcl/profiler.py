@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from netcl.core import debug, launch
@@ -46,6 +48,37 @@ class count_launches:
 
     def __repr__(self) -> str:
         return f"<{int(self)} launches>"
+
+
+class count_reads:
+    """Count how often the host reads from a device inside, which waits for it each time.
+
+    >>> import netcl as nc
+    >>> with nc.profiler.count_reads() as n:
+    ...     total = nc.ones(8).sum().item() + nc.ones(8).mean().item()
+    >>> int(n)
+    2
+    """
+
+    def __init__(self) -> None:
+        self._start = 0
+        self._count: int | None = 0
+
+    def __enter__(self) -> count_reads:
+        self._start = launch.launch_counter.reads
+        self._count = None
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._count = launch.launch_counter.reads - self._start
+
+    def __int__(self) -> int:
+        return launch.launch_counter.reads - self._start if self._count is None else self._count
+
+    __index__ = __int__
+
+    def __repr__(self) -> str:
+        return f"<{int(self)} reads>"
 
 
 # ---- times -------------------------------------------------------------------------------------------------------
@@ -146,6 +179,85 @@ class profile:
             lines.append(f"{row.kernel:{width}} {row.device:>9} {row.calls:7d} {times} {rates}")
         lines.append(f"{'total':{width}} {'':9} {sum(row.calls for row in rows):7d} {total * 1e3:10.3f}")
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A kernel or a copy on the timeline: `start` and `end` are seconds of the device's clock."""
+
+    kind: str  # "kernel", "upload" or "read"
+    name: str
+    device: str
+    start: float
+    end: float
+    nbytes: int = 0
+
+
+class timeline:
+    """When each kernel and each copy between host and device began and ended, on all devices or those given.
+
+    `spans` has them in the order in which they were enqueued; `save(path)` writes a trace that Perfetto and
+    chrome://tracing show.
+
+    >>> import netcl as nc
+    >>> with nc.profiler.timeline() as line:
+    ...     total = (nc.tensor([1.0, 2.0]) * 2).sum().item()
+    >>> [span.kind for span in line.spans]
+    ['upload', 'kernel', 'read']
+    """
+
+    def __init__(self, *only: Any) -> None:
+        self._only = [find_device(one) for one in only] or devices()
+        self._before: list[bool] = []
+        self._seen: list[tuple[str, str, Any, int, Any]] = []
+        self.spans: list[Span] = []
+
+    def __enter__(self) -> timeline:
+        flush_thread()
+        self._before = [one.profiling for one in self._only]
+        for one in self._only:
+            one.profiling = True
+        launch.observers.append(self._kernel)
+        launch.copy_observers.append(self._copy)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        try:
+            flush_thread()
+        finally:
+            launch.observers.remove(self._kernel)
+            launch.copy_observers.remove(self._copy)
+            self.spans += [_span(*seen) for seen in self._seen]
+            self._seen.clear()
+            for one, before in zip(self._only, self._before, strict=True):
+                one.profiling = before
+
+    def _kernel(self, device: Any, launched: launch.Launch, event: Any) -> None:
+        if device in self._only:
+            self._seen.append(("kernel", launched.name, device, launched.bytes_moved, event))
+
+    def _copy(self, device: Any, kind: str, nbytes: int, event: Any) -> None:
+        if device in self._only:
+            self._seen.append((kind, kind, device, nbytes, event))
+
+    def save(self, path: Any) -> None:
+        """Write the spans as a trace in JSON, each kind on a line of its own."""
+        begin = min((span.start for span in self.spans), default=0.0)
+        events = [
+            {
+                "name": span.name, "ph": "X", "pid": span.device, "tid": f"{span.kind}s",
+                "ts": (span.start - begin) * 1e6, "dur": (span.end - span.start) * 1e6, "args": {"bytes": span.nbytes},
+            }
+            for span in self.spans
+        ]  # fmt: skip
+        Path(path).write_text(json.dumps({"traceEvents": events}))
+
+
+def _span(kind: str, name: str, device: Any, nbytes: int, event: Any) -> Span:
+    """The span of an event, waited for."""
+    event.wait()
+    start = event.profile.start
+    return Span(kind, name, str(device), start * 1e-9, max(event.profile.end, start) * 1e-9, nbytes)
 
 
 def event_seconds(event: Any) -> float:

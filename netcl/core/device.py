@@ -92,7 +92,15 @@ class Device:
 
     @_Lazy
     def queue(self) -> Any:
-        """The in-order queue that everything on this device goes through."""
+        """The in-order queue that everything on this device goes through, but for what an Uploader copies."""
+        return self._new_queue()
+
+    @_Lazy
+    def copy_queue(self) -> Any:
+        """The queue of an Uploader's copies, beside the kernels."""
+        return self._new_queue()
+
+    def _new_queue(self) -> Any:
         fork.check()
         cl = runtime.cl()
         properties = cl.command_queue_properties.PROFILING_ENABLE if self._profiling else 0
@@ -136,16 +144,17 @@ class Device:
 
     @property
     def profiling(self) -> bool:
-        """Whether events carry times; changing it waits for the queue and makes a new one."""
+        """Whether events carry times; changing it waits for the queues and makes new ones."""
         return self._profiling
 
     @profiling.setter
     def profiling(self, wanted: bool) -> None:
         with self.lock:
             if wanted != self._profiling:
-                if "queue" in self.__dict__:
-                    self.queue.finish()
-                    del self.__dict__["queue"]
+                for name in ("queue", "copy_queue"):
+                    if name in self.__dict__:
+                        self.__dict__[name].finish()
+                        del self.__dict__[name]
                 self._profiling = wanted
 
     def require(self, dtype: DType) -> None:

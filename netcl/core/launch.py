@@ -20,16 +20,18 @@ Array = np.ndarray[Any, Any]
 
 
 class LaunchCounter:
-    """How many kernels were enqueued since the process began."""
+    """How many kernels were enqueued since the process began, and how often the host waited for bytes to read."""
 
-    __slots__ = ("count",)
+    __slots__ = ("count", "reads")
 
     def __init__(self) -> None:
         self.count = 0
+        self.reads = 0
 
 
 launch_counter = LaunchCounter()
 observers: list[Callable[[Device, Launch, Any], None]] = []  # called after each enqueue with the pyopencl event
+copy_observers: list[Callable[[Device, str, int, Any], None]] = []  # (device, "upload" or "read", bytes, event)
 _nd_range: Any = None  # pyopencl's enqueue function, kept here once pyopencl is loaded
 
 
@@ -145,10 +147,17 @@ def read_into(device: Device, buffer: Buffer, array: Array, offset: int = 0) -> 
     _check_range(buffer, offset, array.nbytes)
     if array.nbytes == 0:
         return
+    launch_counter.reads += 1
     try:
-        runtime.cl()._cl._enqueue_read_buffer(device.queue, buffer.mem, array, offset, None, True)
+        event = runtime.cl()._cl._enqueue_read_buffer(device.queue, buffer.mem, array, offset, None, True)
     except runtime.cl().Error as error:
         raise _translated(device, f"reading {array.nbytes} bytes", error) from error
+    _observe_copy(device, "read", array.nbytes, event)
+
+
+def _observe_copy(device: Device, kind: str, nbytes: int, event: Any) -> None:
+    for observe in tuple(copy_observers):
+        observe(device, kind, nbytes, event)
 
 
 def write(device: Device, buffer: Buffer, array: Array, offset: int = 0) -> None:
@@ -161,13 +170,15 @@ def write(device: Device, buffer: Buffer, array: Array, offset: int = 0) -> None
     low = runtime.cl()._cl
     try:
         if nbytes > _STAGED_LIMIT:
-            low._enqueue_write_buffer(device.queue, buffer.mem, array, offset, None, True)
+            event = low._enqueue_write_buffer(device.queue, buffer.mem, array, offset, None, True)
+            _observe_copy(device, "upload", nbytes, event)
             return
         # A blocking write would wait for everything enqueued before it. The copy is kept until its event is done
         # (pyopencl's event object holds it, and waits when it dies).
         event = low._enqueue_write_buffer(device.queue, buffer.mem, array.copy(), offset, None, False)
     except runtime.cl().Error as error:
         raise _translated(device, f"writing {nbytes} bytes", error) from error
+    _observe_copy(device, "upload", nbytes, event)
     with _staged_lock:
         waiting = _staged.setdefault(device, collections.deque())
         waiting.append(event)

@@ -9,6 +9,7 @@ from netcl.data.distributed import DistributedSampler
 from netcl.data.idx import IdxDataset, read_idx
 from netcl.data.info import WorkerInfo, get_worker_info
 from netcl.data.iterable import ChainDataset, IterableDataset
+from netcl.data.prefetch import prefetch
 from netcl.data.sampler import (
     BatchSampler,
     RandomSampler,
@@ -23,5 +24,5 @@ __all__ = [
     "IdxDataset",
     "IterableDataset", "RandomSampler", "Sampler", "SequentialSampler", "StackDataset", "Subset", "SubsetRandomSampler",
     "TensorDataset", "WeightedRandomSampler", "WorkerInfo", "default_collate", "default_convert", "get_worker_info",
-    "random_split", "read_csv", "read_idx", "sets",
+    "prefetch", "random_split", "read_csv", "read_idx", "sets",
 ]  # fmt: skip

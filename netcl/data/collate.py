@@ -25,7 +25,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
         raise RuntimeError("default_collate: a batch needs at least one sample")
     first = batch[0]
     if isinstance(first, Tensor):
-        return Tensor.from_host(_stacked([to_host(sample._value) for sample in batch]), device=first.device)
+        return batch_tensor(_stacked([to_host(sample._value) for sample in batch]), first.device)
     if isinstance(first, (np.ndarray, np.generic)):
         device = first.place if isinstance(first, HostTensor) else None
         return batch_tensor(_stacked([np.asarray(sample) for sample in batch]), device)

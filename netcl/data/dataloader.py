@@ -12,6 +12,7 @@ from netcl.data.collate import default_collate, default_convert
 from netcl.data.fetch import Fetcher
 from netcl.data.iterable import IterableDataset
 from netcl.data.pool import Pool
+from netcl.data.prefetch import Prefetched
 from netcl.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 from netcl.data.worker import Job, run
 from netcl.random import Generator, random_int64
@@ -25,8 +26,9 @@ class DataLoader:
     As a worker imports the script, that must do its work under `if __name__ == "__main__":`.
 
     A TensorDataset is read by whole batches: one gather on the host and one upload for each of its tensors.
-    pin_memory, pin_memory_device and in_order are hints without effect: batches are copied to the device anyway, and
-    come in order.
+    pin_memory: batches are read by a thread, two ahead, and copied beside the kernels, as by netcl.data.prefetch; to
+    pin_memory_device, or where they would be without. prefetch_to=device is the same for a device. in_order is a hint
+    without effect: batches come in order.
     ValueError for options that exclude each other; an error in a worker is raised here with the worker's traceback.
 
     >>> import netcl as nc
@@ -41,7 +43,7 @@ class DataLoader:
         pin_memory: bool = False, drop_last: bool = False, timeout: float = 0, worker_init_fn: Callable | None = None,
         multiprocessing_context: Any = None, generator: Generator | None = None, *,
         prefetch_factor: int | None = None, persistent_workers: bool = False, pin_memory_device: str = "",
-        in_order: bool = True,
+        in_order: bool = True, prefetch_to: Any = None,
     ) -> None:  # fmt: skip
         _check_worker_options(num_workers, timeout, prefetch_factor, persistent_workers)
         if sampler is not None and shuffle:
@@ -57,6 +59,7 @@ class DataLoader:
         self.pin_memory = pin_memory
         self.pin_memory_device = pin_memory_device
         self.in_order = in_order
+        self.prefetch_to = prefetch_to
         self.iterable = isinstance(dataset, IterableDataset)
         if self.iterable:
             for name, option in (("shuffle", shuffle), ("sampler", sampler), ("batch_sampler", batch_sampler)):
@@ -89,6 +92,13 @@ class DataLoader:
         self._pool: Pool | None = None
 
     def __iter__(self) -> Iterator[Any]:
+        if self.prefetch_to is not None or self.pin_memory:
+            device = self.prefetch_to if self.prefetch_to is not None else self.pin_memory_device or None
+            return Prefetched(self._iterated, device, 2)
+        return self._iterated()
+
+    def _iterated(self) -> Iterator[Any]:
+        """One pass, read by the thread that asks."""
         if not self.num_workers:
             random_int64(self.generator)  # the seed that PyTorch draws for its workers, here too
             return self._batches()

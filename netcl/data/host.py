@@ -1,7 +1,10 @@
-"""HostTensor: what stands for a tensor in a DataLoader's worker process, where no device may be used."""
+"""HostTensor: what stands for a tensor in a worker process, where no device may be used, and before an upload."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -49,14 +52,36 @@ def from_tensor(tensor: Tensor) -> HostTensor:
     return HostTensor(to_host(tensor._value), str(tensor.device))
 
 
-def to_tensor(host: HostTensor) -> Tensor:
-    """The tensor it stands for, uploaded; in the parent."""
+def to_tensor(host: HostTensor) -> Any:
+    """The tensor it stands for, uploaded, unless batches stay on the host; in the parent."""
+    if _local.staying:
+        return host
     device = None if host.place is None else find_device(host.place)
     return Tensor.from_host(np.ascontiguousarray(host), device=device)
 
 
+class _Local(threading.local):
+    """Whether this thread's batches stay on the host."""
+
+    def __init__(self) -> None:
+        self.staying = False
+
+
+_local = _Local()
+
+
+@contextmanager
+def staying_on_host() -> Iterator[None]:
+    """Batches that are put together inside are of HostTensors, in this thread too: who asks for it uploads them."""
+    before, _local.staying = _local.staying, True
+    try:
+        yield
+    finally:
+        _local.staying = before
+
+
 def batch_tensor(array: Any, device: Any = None) -> Any:
-    """An array of a batch as a tensor, or in a worker as what becomes one."""
-    if get_worker_info() is None:
+    """An array of a batch as a tensor, or where batches stay on the host as what becomes one."""
+    if get_worker_info() is None and not _local.staying:
         return Tensor.from_host(array, device=device)
     return HostTensor(array, getattr(array, "place", None) if device is None else str(device))

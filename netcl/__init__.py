@@ -9,7 +9,7 @@ tensor([2., 4., 6.])
 
 from math import e, inf, nan, pi
 
-from netcl import autograd, linalg, profiler, random
+from netcl import autograd, jit, linalg, profiler, random
 from netcl.autograd.modes import inference_mode, is_inference_mode_enabled, set_grad_enabled
 from netcl.autograd.tape import Tape, enable_grad, is_grad_enabled, no_grad
 from netcl.core import absent as _absent
@@ -19,6 +19,7 @@ from netcl.core.dtypes import bool_ as bool
 from netcl.core.errors import OutOfMemoryError
 from netcl.graph.picture import draw
 from netcl.graph.value import eager
+from netcl.jit import JitWarning, jit_compile
 from netcl.ops import methods as _methods
 from netcl.ops import return_types
 from netcl.ops.activations import *

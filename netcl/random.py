@@ -16,6 +16,7 @@ import numpy as np
 
 from netcl import draws
 from netcl.core.device import device as find_device
+from netcl.graph.value import _pending
 from netcl.tensor import Tensor
 
 _FRESH_SEED = 67280421310721  # what PyTorch gives a new Generator
@@ -161,7 +162,9 @@ def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
 
 def dropout_key() -> tuple[int, int]:
     """(seed below 2**63, call number) of the default generator for one draw on the device."""
-    return default_generator.device_key()
+    recorder = _pending.recorder
+    key = default_generator.device_key
+    return key() if recorder is None else recorder.numbers(key)  # type: ignore[no-any-return]
 
 
 def stream_of(generator: Generator | None) -> Generator:

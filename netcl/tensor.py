@@ -18,7 +18,7 @@ from netcl.core.device import Device
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
 from netcl.graph import flags
-from netcl.graph.value import Value
+from netcl.graph.value import Value, _pending
 
 _new = object.__new__
 
@@ -367,8 +367,10 @@ def from_data(data: Any, dtype: DType | None, device: Any) -> Value:
     target = find_device(device)
     if isinstance(data, Tensor):
         data = data.detach().numpy() if dtype is None else data.detach().to(dtype).numpy()
-    array = host_array(data, dtype)
-    return upload(array, target)
+    value = upload(host_array(data, dtype), target)
+    if _pending.recorder is not None:
+        _pending.recorder.made_from(value, data, dtype)
+    return value
 
 
 def host_array(data: Any, dtype: DType | None) -> np.ndarray:
@@ -438,11 +440,16 @@ def upload(array: np.ndarray, device: Device) -> Value:
     device.require(dtype)
     buffer = device.pool.allocate(array.nbytes)
     launch.write(device, buffer, array)
-    return Value.realised(buffer, array.shape, dtype, device)
+    value = Value.realised(buffer, array.shape, dtype, device)
+    if _pending.recorder is not None:
+        _pending.recorder.uploads.append(value)
+    return value
 
 
 def to_host(value: Value) -> np.ndarray:
     """A value's elements as a new array. Runs what is pending, waits, and raises what the device found wrong."""
+    if _pending.recorder is not None:
+        _pending.recorder.read()
     value.realise()
     device, dtype = value.device, value.dtype
     if prod(value.shape) == 0:

@@ -18,12 +18,14 @@ from netcl.tensor import Tensor
 
 
 def backward(
-    roots: Sequence[tuple[Any, Any]], retain_graph: bool, create_graph: bool, inputs: Sequence[Any] | None = None
-) -> dict[tuple[int, int], Any]:
+    roots: Sequence[tuple[Any, Any]], retain_graph: bool, create_graph: bool, inputs: Sequence[Any] | None = None,
+    since: int = 0,
+) -> dict[tuple[int, int], Any]:  # fmt: skip
     """Send gradients from roots (tensor, gradient) back. Without `inputs` they are added to the leaves' `.grad`;
-    with them the gradients of just those tensors are returned, by place, and only what leads there is run."""
+    with them the gradients of just those tensors are returned, by place, and only what leads there is run, back to
+    node `since` and no further."""
     wanted = None if inputs is None else {place_of(t) for t in inputs}
-    needed = set() if wanted is None else _leading_to(wanted, [tensor._node for tensor, _ in roots])
+    needed = set() if wanted is None else _leading_to(wanted, [tensor._node for tensor, _ in roots], since)
     found: dict[tuple[int, int], Any] = {}
     pending: dict[Node, list[Any]] = {}
     heap: list[tuple[int, Node]] = []
@@ -51,13 +53,13 @@ def backward(
         while heap:
             node = heapq.heappop(heap)[1]
             gradients = pending.pop(node)
-            if node.hooks or node.retained:
+            if (node.hooks or node.retained) and node.number >= since:
                 through_result_hooks(node, gradients)
             if wanted is not None:
                 for output, gradient in enumerate(gradients):
                     if gradient is not None and (id(node), output) in wanted:
                         found[id(node), output] = gradient
-                if node not in needed:
+                if node not in needed or node.number < since:
                     continue
             if node.node_hooks or _state.anomaly:
                 made = watched_gradients(node, gradients, create_graph)
@@ -68,7 +70,7 @@ def backward(
             if not retain_graph:
                 node.release()
         for leaf, gradient in leaves.values():
-            gradient = through_hooks(leaf._hooks, gradient) if leaf._hooks else gradient
+            gradient = through_hooks(leaf._hooks, gradient) if leaf._hooks and not since else gradient
             if wanted is not None:
                 found[id(leaf), -1] = gradient
             else:
@@ -80,13 +82,13 @@ def place_of(tensor: Any) -> tuple[int, int]:
     return (id(tensor._node), tensor._output) if tensor._node is not None else (id(tensor), -1)
 
 
-def _leading_to(wanted: set[tuple[int, int]], starts: Iterable[Node | None]) -> set[Any]:
+def _leading_to(wanted: set[tuple[int, int]], starts: Iterable[Node | None], since: int) -> set[Any]:
     """The nodes below `starts` whose gradients have to be computed to reach one of the wanted places."""
     reached = {node for node in starts if node is not None}
     waiting = list(reached)
     while waiting:
         for edge in waiting.pop().edges:
-            if edge is not None and edge[1] >= 0 and edge[0] not in reached:
+            if edge is not None and edge[1] >= 0 and edge[0] not in reached and edge[0].number >= since:
                 reached.add(edge[0])
                 waiting.append(edge[0])
     needed: set[Any] = set()

@@ -18,6 +18,10 @@ _KEPT_SITES = 4096
 _FLAG_BYTES = 32
 
 
+class Site(int):
+    """The number of a check."""
+
+
 class _Flags:
     """The flag of one device."""
 
@@ -25,6 +29,7 @@ class _Flags:
         self.buffer = device.pool.allocate(_FLAG_BYTES)
         launch.fill_zero(device, self.buffer, _FLAG_BYTES)
         self.sites: OrderedDict[int, tuple[str, type[Exception], str]] = OrderedDict()
+        self.kept: dict[int, tuple[str, type[Exception], str]] = {}  # those of compiled functions
         self.next_site = 0
         self.pending = False
 
@@ -48,7 +53,7 @@ def buffer(device: Any) -> Any:
 OUT_OF_RANGE = "index {value} at position {position} is out of range"
 
 
-def new_site(device: Any, text: str, error: type[Exception] = IndexError, says: str = OUT_OF_RANGE) -> int:
+def new_site(device: Any, text: str, error: type[Exception] = IndexError, says: str = OUT_OF_RANGE) -> Site:
     """A number for a check recorded now; `text` names the operation and the user's line, `says` what is wrong."""
     flags = _flags(device)
     with _lock:
@@ -57,7 +62,15 @@ def new_site(device: Any, text: str, error: type[Exception] = IndexError, says: 
         flags.sites[site] = text, error, says
         if len(flags.sites) > _KEPT_SITES:
             flags.sites.popitem(last=False)
-        return site
+        return Site(site)
+
+
+def keep_site(device: Any, site: int) -> None:
+    """Remember a check's text as long as the process lives: it will be made again and again."""
+    flags = _flags(device)
+    with _lock:
+        if site in flags.sites:
+            flags.kept[site] = flags.sites[site]
 
 
 def mark_pending(device: Any) -> None:
@@ -76,5 +89,6 @@ def raise_if_set(device: Any) -> None:
     if raised:
         value, position = found.view(np.int64)[1:3]
         launch.fill_zero(device, flags.buffer, _FLAG_BYTES)
-        text, error, says = flags.sites.get(int(site), ("an earlier operation", IndexError, OUT_OF_RANGE))
+        unknown = ("an earlier operation", IndexError, OUT_OF_RANGE)
+        text, error, says = flags.kept.get(int(site)) or flags.sites.get(int(site), unknown)
         raise error(f"{text}: {says.format(value=value, position=position)}")

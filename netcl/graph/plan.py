@@ -19,6 +19,7 @@ from netcl.codegen.ir import KernelSource
 from netcl.core import dtypes
 from netcl.core.replay import Interrupted, Memory, Step, forget_scratch, replay
 from netcl.graph import flags
+from netcl.graph.live import peek
 from netcl.graph.prune import Pruning, prune, pruning
 from netcl.graph.value import Trace, Value
 
@@ -160,7 +161,7 @@ def _run(plan: Plan, trace: Trace, held: dict[int, Value]) -> None:
     inputs = trace.inputs
     slots: list[Any] = [value.buffer for value in inputs]
     slots += [None] * (plan.slots - len(slots))
-    scalars = [pack(number) for pack, number in zip(plan.scalar_packers, trace.scalars, strict=True)]
+    scalars = [pack(peek(number)) for pack, number in zip(plan.scalar_packers, trace.scalars, strict=True)]
     for number in plan.moved:
         scalars.append(_pack_offset(inputs[number].offset))
     if plan.checks:

@@ -21,6 +21,7 @@ import numpy as np
 from netcl.codegen.ir import Shape
 from netcl.core import launch
 from netcl.core.dtypes import ALL, DType
+from netcl.graph.live import peek, plain
 from netcl.graph.primitives import TABLE
 
 MAX_PENDING = int(os.environ.get("NETCL_MAX_PENDING", "1000"))  # records after which a trace runs by itself
@@ -38,6 +39,7 @@ class Value:
     )
     trace: Trace | None = None
     index = -1
+    origin: Any = None  # where a recording found it, see netcl.jit.recorder
     input_record: tuple | None = None  # what a trace records where this value is an input
 
     def __init__(self, shape: Shape, dtype: DType, device: Any):
@@ -66,7 +68,7 @@ class Value:
         if self.buffer is None:
             if self.number is not None:
                 self.buffer = self.device.pool.allocate(self.dtype.itemsize)
-                launch.write(self.device, self.buffer, np.asarray(self.number[1]).astype(self.dtype.numpy))
+                launch.write(self.device, self.buffer, np.asarray(plain(self.number[1])).astype(self.dtype.numpy))
             else:
                 assert self.trace is not None
                 self.trace.flush()
@@ -146,12 +148,17 @@ class Trace:
     ) -> tuple[Value, ...]:  # fmt: skip
         """One record with several results, and a record for each of them. `numbers` are scalars of dtype `kind` that
         follow the operands."""
-        device, records, values = self.device, self.records, self.values
+        records = self.records
         positions = [v.index if v.trace is self else self.position(v) for v in operands]
         if numbers:
             positions += range(len(records), len(records) + len(numbers))
             records += [_scalar_records[kind]] * len(numbers)
             self.scalars += numbers
+        return self.add_results(op, positions, arg, metas)
+
+    def add_results(self, op: str, positions: Sequence[int], arg: Any, metas: Sequence[tuple]) -> tuple[Value, ...]:
+        """A record with several results, and a record for each of them."""
+        device, records, values = self.device, self.records, self.values
         index = len(records)
         source = (index,)
         records.append((op, arg, tuple(positions)))
@@ -168,6 +175,8 @@ class Trace:
 
     def constant(self, op: str, number: Any, dtype: DType) -> Value:
         """A number: as a kernel argument (scalar) or as part of the plan's key (literal)."""
+        if op == "literal":
+            number = plain(number)
         value = Value((), dtype, self.device)
         value.trace, value.index = self, len(self.records)
         value.number = (op, number)
@@ -182,6 +191,9 @@ class Trace:
         """Run the pending operations. On an error they stay pending, and asking again tries again."""
         from netcl.graph.plan import execute
 
+        recorder = _pending.recorder
+        if recorder is not None:
+            recorder.interrupted(self)
         with self.lock:
             self.closed = True
             if self.owner is not None and self.owner.get(self.device) is self:
@@ -201,6 +213,8 @@ class _Pending(threading.local):
     def __init__(self) -> None:
         self.traces: dict[Any, Trace] = {}
         self.expansion: Trace | None = None
+        self.recorder: Any = None  # notes what a function does, for jit_compile
+        self.collector: Any = None  # takes the numbers of effects that are repeated, in the place of operations
         self.eager = os.environ.get("NETCL_EAGER", "0") not in ("", "0")
 
 
@@ -240,8 +254,14 @@ def record(op: str, operands: Sequence[Value], arg: Any = None) -> Value:
         except NotRealised as pending:
             pending.value.realise()
     if len(trace.records) >= MAX_PENDING or _pending.eager:
-        trace.flush()
+        _full(trace)
     return value
+
+
+def _full(trace: Trace) -> None:
+    """Run a trace that has grown long enough. What is being recorded for jit_compile may be longer."""
+    if _pending.recorder is None or _pending.eager or len(trace.records) >= 100 * MAX_PENDING:
+        trace.flush()
 
 
 def _empty(shape: Shape, dtype: DType, device: Any) -> Value:
@@ -301,8 +321,28 @@ def record_many(
     if any([0 in value.shape for value in results]):
         results = tuple(_empty(v.shape, v.dtype, v.device) if 0 in v.shape else v for v in results)
     if _pending.eager or len(trace.records) >= MAX_PENDING:
-        trace.flush()
+        _full(trace)
     return results
+
+
+def record_with_numbers(
+    op: str, operands: Sequence[Value], arg: Any, numbers: Sequence[Any], kinds: Sequence[str], device: Any
+) -> tuple[Value, ...]:
+    """As record_many, with numbers of several dtypes behind the operands."""
+    metas: Any = TABLE[op].infer(operands, arg)
+    while True:
+        trace = trace_for(device)
+        try:
+            with trace.lock:
+                if trace.closed:
+                    continue
+                positions = [v.index if v.trace is trace else trace.position(v) for v in operands]
+                positions += range(len(trace.records), len(trace.records) + len(numbers))
+                trace.records += [_scalar_records[kind] for kind in kinds]
+                trace.scalars += numbers
+                return trace.add_results(op, positions, arg, metas)
+        except NotRealised as pending:
+            pending.value.realise()
 
 
 def user_line() -> str:
@@ -315,6 +355,9 @@ def user_line() -> str:
 
 def flush_thread() -> None:
     """Run everything that this thread has recorded."""
+    if _pending.recorder is not None:
+        _pending.recorder.flush_wanted = True  # at the end: what jit_compile records is run as a whole
+        return
     for trace in list(_pending.traces.values()):
         trace.flush()
 

@@ -14,7 +14,7 @@ Strides = tuple[int, ...]
 
 def view(op: str, value: Value, arg: Any) -> Value:
     """reshape, permute, expand, slice or pad of a value."""
-    if value.buffer is not None and tracing._pending.expansion is None and op in LAYOUT:
+    if value.buffer is not None and _at_once() and op in LAYOUT:
         strides = contiguous_strides(value.shape) if value.strides is None else value.strides
         found = LAYOUT[op](value.shape, strides, arg)
         if found is not None:
@@ -22,6 +22,12 @@ def view(op: str, value: Value, arg: Any) -> Value:
             kept = None if strides == contiguous_strides(shape) else strides
             return Value.realised(value.buffer, shape, value.dtype, value.device, kept, value.offset + shift)
     return record(op, (value,), arg)
+
+
+def _at_once() -> bool:
+    """Whether a view of memory is made now: not in a composite's body, nor where a function is recorded."""
+    pending = tracing._pending
+    return pending.expansion is None and pending.recorder is None
 
 
 def _permute(shape: Shape, strides: Strides, axes: tuple[int, ...]) -> tuple[Shape, Strides, int]:

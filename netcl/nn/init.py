@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from netcl.autograd.tape import no_grad
 from netcl.draws import Engine, normal, uniform
-from netcl.ops.sampling import fill, normal_fill, uniform_fill
+from netcl.ops.sampling import normal_fill, uniform_fill
 from netcl.random import Generator, permutation, stream_of
-from netcl.tensor import Tensor, to_host
+from netcl.tensor import Tensor, to_host, upload
 
 __all__ = """
     calculate_gain constant_ dirac_ eye_ kaiming_normal_ kaiming_uniform_ normal_ ones_ orthogonal_ sparse_
@@ -24,7 +25,9 @@ __all__ = """
 
 def _fill(tensor: Tensor, array: Any) -> Tensor:
     """The tensor with the elements of a host array or number, cast to its dtype."""
-    return fill(tensor, np.broadcast_to(np.asarray(array), tensor.shape).astype(tensor.dtype.numpy))
+    host = np.ascontiguousarray(np.broadcast_to(np.asarray(array), tensor.shape).astype(tensor.dtype.numpy))
+    with no_grad():
+        return tensor.copy_(Tensor._wrap(upload(host, tensor.device)))
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:

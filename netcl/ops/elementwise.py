@@ -12,6 +12,7 @@ from netcl.autograd import tape
 from netcl.autograd.tape import apply
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
+from netcl.graph.live import as_float
 from netcl.graph.value import record_literal, record_scalar
 from netcl.tensor import Tensor
 
@@ -43,7 +44,7 @@ def as_tensor_like(number: Any, other: Tensor, floating: bool = False) -> Tensor
     if floating and dtype.category < 2:
         dtype = dtypes.default_float
     if dtype.category == 2:
-        number = float(number)
+        number = as_float(number)
     elif not -128 <= number < 128:
         number = wrapped(number, dtype)
     if tape.in_rule():  # a gradient rule's numbers are part of the formula

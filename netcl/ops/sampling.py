@@ -19,7 +19,8 @@ from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
 from netcl.ops.creation import empty, empty_like
 from netcl.ops.shape import sizes
-from netcl.random import Generator, permutation, stream_of
+from netcl.graph.value import _pending
+from netcl.random import Generator, stream_of
 from netcl.tensor import Tensor, to_host, upload
 
 __all__ = """
@@ -37,8 +38,21 @@ def _floating(name: str, dtype: DType | None) -> DType:
     return dtype
 
 
-def _made(array: Any, shape: tuple[int, ...], device: Any, requires_grad: bool) -> Tensor:
-    result = Tensor._wrap(upload(np.ascontiguousarray(array).reshape(shape), find_device(device)))
+def _drawn(stream: Generator, shape: tuple[int, ...], dtype: DType, device: Any, draw: Callable[..., Any]) -> Tensor:
+    """draw(engine), which gives as many numbers as the shape has elements, as a tensor."""
+
+    def make() -> np.ndarray:
+        with stream.lock:
+            drawn = draw(stream.engine)
+        return np.ascontiguousarray(drawn.astype(dtype.numpy, copy=False)).reshape(shape)
+
+    value = upload(make(), find_device(device))
+    if _pending.recorder is not None:
+        _pending.recorder.drawn(value, make)
+    return Tensor._wrap(value)
+
+
+def _asked(result: Tensor, requires_grad: bool) -> Tensor:
     return result.requires_grad_() if requires_grad else result
 
 
@@ -49,9 +63,8 @@ def rand(
     """From U(0, 1): rand(2, 3), rand((2, 3)) or rand(size=(2, 3))."""
     shape = sizes("rand", args if size is None else (size,))
     dtype, stream = _floating("rand", dtype), stream_of(generator)
-    with stream.lock:
-        drawn = draws.uniform(stream.engine, prod(shape), 0.0, 1.0, dtype.numpy)
-    return _made(drawn, shape, device, requires_grad)
+    result = _drawn(stream, shape, dtype, device, lambda e: draws.uniform(e, prod(shape), 0.0, 1.0, dtype.numpy))
+    return _asked(result, requires_grad)
 
 
 def randn(
@@ -61,9 +74,8 @@ def randn(
     """From N(0, 1): randn(2, 3), randn((2, 3)) or randn(size=(2, 3))."""
     shape = sizes("randn", args if size is None else (size,))
     dtype, stream = _floating("randn", dtype), stream_of(generator)
-    with stream.lock:
-        drawn = draws.normal(stream.engine, prod(shape), 0.0, 1.0, dtype.numpy)
-    return _made(drawn, shape, device, requires_grad)
+    result = _drawn(stream, shape, dtype, device, lambda e: draws.normal(e, prod(shape), 0.0, 1.0, dtype.numpy))
+    return _asked(result, requires_grad)
 
 
 def _like(make: Callable[..., Tensor], name: str, what: str) -> Callable[..., Tensor]:
@@ -98,9 +110,8 @@ def randint(
         raise RuntimeError(f"randint: expects 'from' to be less than 'to', but got from={low} >= to={high}")
     dtype, shape, stream = dtype or dtypes.int64, sizes("randint", (size,)), stream_of(generator)
     _check_fit("randint", low, high, dtype)
-    with stream.lock:
-        drawn = draws.integers(stream.engine, prod(shape), low, high)
-    return _made(drawn.astype(dtype.numpy), shape, device, requires_grad)
+    result = _drawn(stream, shape, dtype, device, lambda e: draws.integers(e, prod(shape), low, high))
+    return _asked(result, requires_grad)
 
 
 def _bounds(name: str, args: tuple, low: Any, high: Any, size: Any) -> tuple[int, int, Any]:
@@ -140,8 +151,10 @@ def randperm(
     requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """0 .. n - 1 in random order."""
-    order = permutation(n, generator).astype((dtype or dtypes.int64).numpy)
-    return _made(order, (n,), device, requires_grad)
+    if n < 0:
+        raise RuntimeError(f"randperm: n must be non-negative, got {n}")
+    dtype, stream = dtype or dtypes.int64, stream_of(generator)
+    return _asked(_drawn(stream, (n,), dtype, device, lambda e: draws.permutation(e, n)), requires_grad)
 
 
 def normal(
@@ -177,10 +190,8 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     rates = to_host(input._value)
     if not (rates >= 0).all():
         raise RuntimeError("poisson: expected rates of at least 0")
-    stream = stream_of(generator)
-    with stream.lock:
-        drawn = draws.poisson(stream.engine, rates)
-    return _made(drawn.astype(input.dtype.numpy), tuple(input.shape), input.device, False)
+    shape, stream = tuple(input.shape), stream_of(generator)
+    return _drawn(stream, shape, input.dtype, input.device, lambda e: draws.poisson(e, rates))
 
 
 def multinomial(
@@ -202,31 +213,23 @@ def multinomial(
         raise RuntimeError("multinomial: numbers must be finite and not negative")
     if not (weights.sum(1) > 0).all():
         raise RuntimeError("multinomial: in a row, no number is above 0")
-    stream = stream_of(generator)
-    with stream.lock:
-        chosen = draws.choices(stream.engine, weights, num_samples, replacement)
-    return _made(chosen.astype(np.int64), (*input.shape[:-1], num_samples), input.device, False)
+    shape, stream = (*input.shape[:-1], num_samples), stream_of(generator)
+    return _drawn(
+        stream, shape, dtypes.int64, input.device, lambda e: draws.choices(e, weights, num_samples, replacement)
+    )
 
 
 # ---- in place ----------------------------------------------------------------------------------------------------
-
-
-def fill(tensor: Tensor, array: np.ndarray) -> Tensor:
-    """The tensor with the elements of a host array, outside the gradient graph."""
-    host = np.ascontiguousarray(array.astype(tensor.dtype.numpy, copy=False)).reshape(tensor.shape)
-    made = upload(host, tensor.device)
-    with tape.no_grad():
-        return tensor.copy_(Tensor._wrap(made))
 
 
 def _draw(name: str, tensor: Tensor, generator: Generator | None, draw: Callable[..., Any], *args: Any) -> Tensor:
     """The tensor filled by draw(engine, count, *args)."""
     if tensor._tracked and tensor._node is None and tape.is_grad_enabled():
         raise RuntimeError(f"{name}: a leaf that requires a gradient can't be changed in place but under nc.no_grad()")
-    stream = stream_of(generator)
-    with stream.lock:
-        drawn = draw(stream.engine, tensor.numel(), *args)
-    return fill(tensor, drawn)
+    shape = tuple(tensor.shape)
+    made = _drawn(stream_of(generator), shape, tensor.dtype, tensor.device, lambda e: draw(e, prod(shape), *args))
+    with tape.no_grad():
+        return tensor.copy_(made)
 
 
 def uniform_fill(tensor: Tensor, low: float, high: float, generator: Generator | None = None) -> Tensor:

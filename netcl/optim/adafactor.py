@@ -10,6 +10,7 @@ import numpy as np
 
 from netcl.core import dtypes
 from netcl.ops.creation import tensor
+from netcl.graph.effects import has_gradient
 from netcl.optim.optimizer import Optimizer, check_not_negative, record_update, register_update
 from netcl.optim.stepwise import at_their_steps
 from netcl.tensor import Tensor
@@ -47,7 +48,7 @@ class Adafactor(Optimizer):
         eps1, eps2 = group["eps"]
         parts: dict[tuple[bool, float], list[Tensor]] = {}
         for parameter in group["params"]:
-            if parameter.grad is not None:
+            if has_gradient(parameter):
                 self._start(parameter)
                 least = _spacing(parameter.dtype) if eps1 is None else eps1
                 parts.setdefault((parameter.ndim > 1, least), []).append(parameter)

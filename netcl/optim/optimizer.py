@@ -17,8 +17,9 @@ import numpy as np
 
 from netcl.autograd.tape import enable_grad
 from netcl.core import dtypes, launch
+from netcl.graph.effects import effect, has_gradient, numbers_of
 from netcl.graph.primitives import composite
-from netcl.graph.value import Value, flush_thread, record_many
+from netcl.graph.value import Value, _pending, flush_thread, record_many
 from netcl.tensor import HookHandle, Tensor
 
 
@@ -27,6 +28,8 @@ class Optimizer:
 
     TypeError for a single tensor, ValueError for none at all, for one that is no leaf, or for one in two groups.
     """
+
+    _numbers_are_effects = True  # rates and step counts: computed anew at each call of a compiled function
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -138,7 +141,7 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            self._update(group)
+            effect(self._update, group)
         flush_thread()
         return loss
 
@@ -220,6 +223,8 @@ def _with_hooks(step: Callable) -> Callable:
     def hooked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         if type(self).step is not hooked or not self.__dict__.get("_hooks"):
             return step(self, *args, **kwargs)
+        if _pending.recorder is not None:
+            _pending.recorder.give_up("the optimizer has step hooks")
         for hook in self._hooked("before_step"):
             changed = hook(self, args, kwargs)
             if changed is not None:
@@ -327,12 +332,15 @@ def record_update(
     """
     first = parameters[0]._value
     kind = dtypes.float64 if first.dtype is dtypes.float64 else dtypes.float32
+    arg = (len(parameters), len(states), flags)
+    scalars = numbers_of((name, arg), [float(number) for number in numbers])
+    if scalars is None:
+        return
     operands = [p._value for p in parameters]
     operands += [p.grad._value for p in parameters]  # type: ignore[union-attr]
     for column in states:
         operands += [tensor._value for tensor in column]
-    arg = (len(parameters), len(states), flags)
-    results = iter(record_many(name, operands, arg, [float(number) for number in numbers], kind.name))
+    results = iter(record_many(name, operands, arg, scalars, kind.name))
     for targets in zip(parameters, *states, strict=True):
         for tensor in targets:
             value = next(results)
@@ -347,7 +355,7 @@ def batches(parameters: Iterable[Tensor], at: Callable[[Tensor], Hashable]) -> I
     """Parameters with gradients, in groups that one operation can update: one device, width, and `at(parameter)`."""
     found: dict[tuple, list[Tensor]] = {}
     for parameter in parameters:
-        if parameter.grad is not None:
+        if has_gradient(parameter):
             value = parameter._value
             found.setdefault((at(parameter), value.device, value.dtype is dtypes.float64), []).append(parameter)
     return [(key[0], members) for key, members in found.items()]

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any
 from weakref import ref
 
+from netcl.graph.effects import repeated
 from netcl.optim.optimizer import Optimizer
 
 ORDER = (
@@ -35,6 +36,7 @@ class LRScheduler:
     TypeError for what is no Optimizer; KeyError for a `last_epoch` that continues without a loaded optimizer.
     """
 
+    _numbers_are_effects = True  # for compiled functions
     _get_lr_called_within_step = False
     _is_initial = False  # the constructor's own step: the rates are there already where training continues
 
@@ -70,6 +72,7 @@ class LRScheduler:
         """The groups' rates at `self.last_epoch`. Called by step(); to look at rates, use get_last_lr()."""
         raise NotImplementedError(f"{type(self).__name__} has no get_lr")
 
+    @repeated
     def step(self, epoch: int | None = None) -> None:
         """Go on to the next epoch and set its rates. UserWarning if the optimizer has not made a step yet."""
         if self._step_count == 1:

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from netcl.graph.effects import repeated
 from netcl.optim.lr_scheduler.base import LRScheduler
 from netcl.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from netcl.optim.optimizer import Optimizer
@@ -71,6 +72,7 @@ class SequentialLR(_Combined):
         self._schedulers[0]._restart()
         self._last_lr = self._schedulers[0].get_last_lr()
 
+    @repeated
     def step(self) -> None:  # type: ignore[override]
         """Go on to the next epoch, with the scheduler whose turn it is."""
         self.last_epoch += 1
@@ -111,6 +113,7 @@ class ChainedScheduler(_Combined):
             scheduler._restart()
         self._last_lr = self._rates()
 
+    @repeated
     def step(self) -> None:  # type: ignore[override]
         """Go on to the next epoch with every scheduler, in their order."""
         for scheduler in self._schedulers:

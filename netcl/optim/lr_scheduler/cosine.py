@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import cos, floor, log, pi
 
+from netcl.graph.effects import repeated
 from netcl.optim.lr_scheduler.base import LRScheduler
 from netcl.optim.optimizer import Optimizer
 
@@ -73,6 +74,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         height = 1 + cos(pi * self.T_cur / self.T_i)
         return [self.eta_min + (base - self.eta_min) * height / 2 for base in self.base_lrs]
 
+    @repeated
     def step(self, epoch: float | None = None) -> None:
         """Go on to the next epoch, or to the one given, which may be a fraction. ValueError for a negative one."""
         if epoch is None and self.last_epoch >= 0:

@@ -1,0 +1,244 @@
+"""jit_compile: a function is recorded once for each kind of call, and replayed after that without being run."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from netcl.autograd import tape
+from netcl.graph.value import _pending, flush_thread
+from netcl.jit.recorded import Analysis, CannotRepeat, Unsettled
+from netcl.jit.recorder import Recorder
+from netcl.jit.replay import MISMATCH, Replay
+from netcl.jit.signature import Arguments, named_leaves, plain_items, with_floats
+from netcl.jit.watch import TooMuch, Watch
+
+LIMIT = 16  # kinds of call that are recorded for one function
+ATTEMPTS = 3  # calls in which state may still be made before a function is given up
+
+
+class JitWarning(UserWarning):
+    """A compiled function can't be replayed, or was recorded too often. Its results are right all the same."""
+
+
+class CacheInfo(NamedTuple):
+    """Counters of compiled functions: calls replayed, calls recorded, calls traced, recordings kept."""
+
+    hits: int
+    recorded: int
+    traced: int
+    recordings: int
+
+
+class _Entry:
+    """What is known for one kind of call."""
+
+    def __init__(self, objects: list[Any]):
+        self.objects = objects  # kept alive, so that their identity stays theirs
+        self.replays: list[Replay] = []
+        self.attempts = 0
+        self.waiting: Any = None  # a recording that a second one has to confirm
+        self.reason: str | None = None
+
+
+class Compiled:
+    """A function, or a Module, that is recorded once and replayed. Made by jit_compile."""
+
+    def __init__(self, function: Callable, fullgraph: bool):
+        functools.update_wrapper(self, function, updated=())
+        self.__wrapped_by_jit__ = function
+        self._fullgraph = fullgraph
+        self._entries: dict[tuple, _Entry] = {}
+        self._lock = threading.RLock()
+        self._hits = self._recorded = self._traced = 0
+        self._limited = False
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "__wrapped_by_jit__" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self.__wrapped_by_jit__, name)
+
+    def __repr__(self) -> str:
+        return f"jit_compile({self.__wrapped_by_jit__!r})"
+
+    def cache_info(self) -> CacheInfo:
+        """Counters of this function's calls."""
+        kept = sum(len(entry.replays) for entry in self._entries.values())
+        return CacheInfo(self._hits, self._recorded, self._traced, kept)
+
+    def cache_clear(self) -> None:
+        """Forget every recording."""
+        with self._lock:
+            self._entries.clear()
+            self._limited = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if _must_trace():
+            return self.__wrapped_by_jit__(*args, **kwargs)
+        arguments = Arguments(args, kwargs)
+        state = tape._state
+        key = (arguments.key, state.enabled, state.inference)
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None:
+                replays = entry.replays
+                for place in range(len(replays) - 1, -1, -1):
+                    result = replays[place].call(arguments.tensors, arguments.floats)
+                    if result is not MISMATCH:
+                        self._hits += 1
+                        if place != len(replays) - 1:
+                            replays.append(replays.pop(place))
+                        return result
+            if entry is None:
+                entry = self._new_entry(key, arguments, args, kwargs)
+            if entry is None or entry.reason is not None or len(entry.replays) >= LIMIT:
+                self._traced += 1
+                return self.__wrapped_by_jit__(*args, **kwargs)
+            return self._record(entry, arguments, args, kwargs)
+
+    # ---- recording ----
+
+    def _new_entry(self, key: tuple, arguments: Arguments, args: tuple, kwargs: dict) -> _Entry | None:
+        if arguments.arrays:
+            self._refuse("it takes a NumPy array, whose elements may change unseen; pass nc.tensor(array)")
+        if len(self._entries) >= LIMIT:
+            if not self._limited:
+                self._limited = True
+                self._warn(
+                    f"has been recorded for {LIMIT} kinds of call, and is traced from now on for others; "
+                    f"{self._changed(args, kwargs)}"
+                )
+            return None
+        entry = self._entries[key] = _Entry(arguments.objects)
+        if arguments.arrays:
+            entry.reason = "arrays"
+        self._last = named_leaves(args, kwargs, self._names())
+        return entry
+
+    def _changed(self, args: tuple, kwargs: dict) -> str:
+        now = named_leaves(args, kwargs, self._names())
+        for (name, new), (_, old) in zip(now, self._last, strict=False):
+            if new != old:
+                return f"the argument that changes is {name}: {old}, then {new}"
+        return "its arguments differ in number" if len(now) != len(self._last) else "grad mode changes"
+
+    def _names(self) -> tuple[str, ...]:
+        try:
+            return tuple(inspect.signature(self.__wrapped_by_jit__).parameters)
+        except (TypeError, ValueError):
+            return ()
+
+    def _record(self, entry: _Entry, arguments: Arguments, args: tuple, kwargs: dict) -> Any:
+        watch = Watch()
+        for number, tensor in enumerate(arguments.tensors):
+            watch.add_argument(tensor, f"argument {number}")
+        try:
+            watch.explore(self.__wrapped_by_jit__, [(item, type(item).__name__) for item in arguments.objects])
+        except TooMuch as error:
+            self._refuse(str(error), entry)
+            return self.__wrapped_by_jit__(*args, **kwargs)
+        self._recorded += 1
+        recorder = Recorder(watch)
+        recorder.begin()
+        try:
+            count = [0]
+            live_args = with_floats(args, recorder.argument, count)
+            live_kwargs = with_floats(kwargs, recorder.argument, count)
+            result = self.__wrapped_by_jit__(*live_args, **live_kwargs)
+        except BaseException:
+            recorder.end()
+            recorder.roll_back()
+            raise
+        recorder.end()
+        try:
+            self._keep(entry, Analysis(recorder, result).run(), arguments)
+        except CannotRepeat as reason:
+            self._failed(entry, reason)
+        finally:
+            recorder.forget()
+            if recorder.flush_wanted:
+                flush_thread()
+        return plain_items(result)
+
+    def _keep(self, entry: _Entry, recorded: Any, arguments: Arguments) -> None:
+        if not recorded.confirmed:
+            before, entry.waiting = entry.waiting, recorded
+            if before is None or not recorded.like(before):
+                entry.attempts += 1
+                if entry.attempts > ATTEMPTS:
+                    self._refuse("it does something else at each call", entry)
+                return
+        entry.attempts = 0
+        entry.waiting = None
+        entry.replays.append(Replay(recorded, arguments.tensors, arguments.floats))
+
+    def _failed(self, entry: _Entry, reason: CannotRepeat) -> None:
+        entry.attempts += 1
+        if not isinstance(reason, Unsettled) or entry.attempts > ATTEMPTS:
+            self._refuse(str(reason), entry)
+
+    def _refuse(self, reason: str, entry: _Entry | None = None) -> None:
+        if self._fullgraph:
+            raise RuntimeError(f"jit_compile(fullgraph=True): {self.__name__} can't be one graph: {reason}")
+        if entry is not None:
+            entry.reason = reason
+        self._warn(f"is traced at each call: {reason}")
+
+    def _warn(self, text: str) -> None:
+        name = getattr(self, "__name__", type(self.__wrapped_by_jit__).__name__)
+        warnings.warn(f"jit_compile: {name} {text}", JitWarning, stacklevel=5)
+
+
+def _must_trace() -> bool:
+    """Whether this call is inside something that has to see its operations."""
+    pending, state = _pending, tape._state
+    return bool(
+        pending.recorder is not None
+        or pending.expansion is not None
+        or pending.eager
+        or pending.collector is not None
+        or state.tapes
+        or state.anomaly
+        or state.packing
+        or state.rules
+    )
+
+
+def jit_compile(function: Callable | None = None, *, fullgraph: bool = False) -> Any:
+    """A function that is run once for each kind of call, and after that replayed without running its Python code.
+
+    function: any callable of tensors, containers of them, Modules, optimizers and plain values: a loss, a model, a
+    whole training step. Tensors, and floats among the arguments, may have other values at each call; for other shapes,
+    dtypes, ints or strings it is recorded again. What it reads from closures, globals and attributes is looked at
+    before each call. A function that can't be replayed (it reads a value, or changes a list) is traced at each call,
+    and a JitWarning says why; with `fullgraph=True` that is a RuntimeError.
+
+    >>> import netcl as nc
+    >>> w = nc.tensor([2.0], requires_grad=True)
+    >>> optimizer = nc.optim.SGD([w], lr=0.1)
+    >>> @nc.jit_compile
+    ... def step(x):
+    ...     optimizer.zero_grad()
+    ...     loss = (w * x).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     return loss
+    >>> step(nc.tensor([1.0])).item()
+    2.0
+    >>> round(step(nc.tensor([1.0])).item(), 4)
+    1.9
+    """
+    if function is None:
+        return functools.partial(jit_compile, fullgraph=fullgraph)
+    if not callable(function):
+        raise TypeError(f"jit_compile: expected a function or a Module, got {type(function).__name__}")
+    if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+        raise TypeError(f"jit_compile: {function.__name__} is a generator; compile the function that it calls instead")
+    return Compiled(function, fullgraph)

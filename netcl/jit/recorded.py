@@ -1,0 +1,434 @@
+"""A recorded function as one operation: its records as plain data, expanded where a plan is made.
+
+What a `Recorder` saw is sorted here into operands, results, and where the results go; a replay (`netcl.jit.replay`)
+records one composite in the place of all those operations. Its gradient, where something outside the function may ask
+for one, was recorded with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from netcl.autograd import engine, tape
+from netcl.autograd.rules import reads
+from netcl.core import dtypes
+from netcl.graph import value as tracing
+from netcl.graph.flags import Site, keep_site
+from netcl.graph.live import Live, plain
+from netcl.graph.primitives import composite
+from netcl.graph.value import Trace, Value
+from netcl.jit.recorder import Recorder, evaluate
+from netcl.jit.watch import CONSTANTS, Container, Watch
+from netcl.tensor import Tensor
+
+
+class CannotRepeat(Exception):
+    """The function does something that a replay would not do again."""
+
+
+class Unsettled(CannotRepeat):
+    """This call made state that will be there at the next one, which may be like those after it."""
+
+
+@dataclass(eq=False)
+class Template:
+    """Records with operands of their own: `leaves` says which record is which operand."""
+
+    records: list[tuple]
+    leaves: dict[int, int]
+    outputs: list[int]
+    metas: list[tuple]
+
+    def expand(self, operands: Sequence[Value]) -> tuple[Value, ...]:
+        """Put the records into the trace of the composite that is being expanded."""
+        trace = tracing._pending.expansion
+        assert trace is not None, "templates are expanded where plans are made"
+        places: list[int] = []
+        for local, (op, arg, positions) in enumerate(self.records):
+            leaf = self.leaves.get(local)
+            if leaf is not None:
+                places.append(trace.position(operands[leaf]))
+            else:
+                places.append(len(trace.records))
+                trace.records.append((op, arg, tuple([places[p] for p in positions])))
+        results = []
+        for local, (shape, dtype) in zip(self.outputs, self.metas, strict=True):
+            value = Value(shape, dtype, None)
+            value.trace, value.index = trace, places[local]
+            results.append(value)
+        return tuple(results)
+
+
+@dataclass(eq=False)
+class Recorded:
+    """One recording of a function. Where something is: ("result", k), ("operand", k), ("number", number, dtype)
+    or ("constant", value)."""
+
+    watch: Watch
+    effects: list[Any]
+    sources: list[tuple] = field(default_factory=list)  # of the operands: see Recorder's origins
+    compute: Callable[[list[Any]], list[Any]] = lambda sources: []
+    kinds: list[str] = field(default_factory=list)  # dtypes of the numbers, by name
+    dtypes: list[Any] = field(default_factory=list)
+    constants: list[Any] = field(default_factory=list)  # the numbers that stay what they are
+    forward: Template | None = None
+    writes: list[tuple[int, tuple]] = field(default_factory=list)  # (tensor, where its elements are)
+    gradients: list[tuple[int, int | None]] = field(default_factory=list)  # (tensor, new tensor)
+    places: list[tuple[Container, Any, int, int]] = field(default_factory=list)  # (container, key, old, new tensor)
+    made: list[tuple[tuple, bool, Any]] = field(default_factory=list)  # new tensors: (where, tracked, graph node)
+    returns: Any = None
+    fixed: set[int] = field(default_factory=set)  # floats whose value was looked at
+    asked: list[Callable[[list[Any]], bool]] = field(default_factory=list)  # what has to be true of the floats
+    states: list[tuple] = field(default_factory=list)  # (shape, dtype, device, tracked, leaf) of each tensor before
+    missing: list[bool] = field(default_factory=list)  # which of them had no gradient
+    identities: list[int] = field(default_factory=list)  # of their values
+    flush: bool = False
+    device: Any = None
+    rule: Callable | None = None
+    graph_operands: list[int] = field(default_factory=list)  # those that get gradients
+    live: set[int] = field(default_factory=set)  # results with a graph that is not used up
+    confirmed: bool = True
+
+    def like(self, other: Recorded) -> bool:
+        """Whether two recordings are of the same work."""
+        assert self.forward is not None and other.forward is not None
+        return (
+            self.forward.records == other.forward.records
+            and self.forward.outputs == other.forward.outputs
+            and self.constants == other.constants
+            and self.writes == other.writes
+            and len(self.sources) == len(other.sources)
+        )
+
+    @property
+    def metas(self) -> list[tuple]:
+        assert self.forward is not None
+        return self.forward.metas
+
+
+composite("recorded", lambda operands, arg: arg.metas, lambda *values: values[-1].forward.expand(values[:-1]))
+
+
+class Analysis:
+    """Sorts what a recorder saw."""
+
+    def __init__(self, recorder: Recorder, function_result: Any):
+        self.recorder = recorder
+        self.watch = recorder.watch
+        self.trace = recorder.trace if recorder.trace is not None else Trace(None)
+        self.recorded = Recorded(self.watch, recorder.effects, flush=recorder.flush_wanted, device=self.trace.device)
+        self.first, self.first_scalar = recorder.start
+        self.results: dict[int, int] = {}  # position -> number of the result
+        self.found: list[Value] = []
+        self.operands: dict[Any, int] = {}
+        self.new: dict[int, int] = {}  # id of a tensor that was made -> its number
+        self.tensors: list[Tensor] = []  # those, kept alive so that ids stay theirs
+        self.result = function_result
+
+    def run(self) -> Recorded:
+        """The recording. CannotRepeat where there can be none."""
+        recorded, recorder = self.recorded, self.recorder
+        if recorder.reason is not None:
+            raise CannotRepeat(recorder.reason)
+        if recorder.unsettled is not None:
+            raise Unsettled(recorder.unsettled)
+        recorded.states = [
+            (v.shape, v.dtype, v.device, t._tracked, t._node is None)
+            for t, v in zip(self.watch.tensors, recorder.before, strict=True)
+        ]
+        recorded.missing = [gradient is None for gradient in recorder.gradients]
+        recorded.identities = [id(value) for value in recorder.before]
+        self._writes()
+        self._containers()
+        recorded.returns = self._returned(self.result)
+        self._leaks()
+        self._templates()
+        recorded.fixed, recorded.asked = recorder.fixed, recorder.asked
+        recorded.confirmed = not (self.watch.doubts or self._unexplained())
+        return recorded
+
+    # ---- where something is ----
+
+    def where(self, value: Value) -> tuple:
+        if value.number is not None:
+            return "number", value.number[1], value.dtype
+        if value.trace is self.trace and value.buffer is None and value.index >= self.first:
+            number = self.results.get(value.index)
+            if number is None:
+                self.results[value.index] = number = len(self.found)
+                self.found.append(value)
+            return "result", number
+        return "operand", self.operand(value)
+
+    def operand(self, value: Value) -> int:
+        key = self._key(value)
+        number = self.operands.get(key)
+        if number is None:
+            if value.buffer is None and key == id(value) and value.number is None:
+                raise Unsettled("it uses a tensor that netcl can't find the way to")
+            self.operands[key] = number = len(self.recorded.sources)
+            mine = value.origin is not None and value.origin[0] == self.recorder.token
+            self.recorded.sources.append(value.origin[1] if mine else ("constant", value))
+        return number
+
+    def _key(self, value: Value) -> Any:
+        origin = value.origin
+        mine = origin is not None and origin[0] == self.recorder.token and origin[1][0] != "array"
+        return origin[1] if mine else id(value)
+
+    # ---- what the function left behind ----
+
+    def _writes(self) -> None:
+        recorder, recorded = self.recorder, self.recorded
+        for number, (tensor, before) in enumerate(zip(self.watch.tensors, recorder.before, strict=True)):
+            if tensor._value is not before:
+                if tensor._node is not None and tensor._node.number > recorder.first_node:
+                    raise CannotRepeat(f"it changes {self.watch.names[number]} in place, with its gradient graph")
+                if tensor._storage is not None and tensor._storage.others(tensor):
+                    raise CannotRepeat(f"it changes {self.watch.names[number]}, of which there are views")
+                recorded.writes.append((number, self.where(tensor._value)))
+            gradient = tensor.grad
+            if gradient is not recorder.gradients[number]:
+                recorded.gradients.append((number, None if gradient is None else self._made(gradient)))
+
+    def _containers(self) -> None:
+        unsettled = False
+        for container in self.watch.containers:
+            keys, content = container.now()
+            if len(keys) != len(container.keys) or any(a is not b for a, b in zip(keys, container.keys, strict=True)):
+                before = set(map(id, container.keys))
+                added = [item for key, item in zip(keys, content, strict=True) if id(key) not in before]
+                if container.managed or (added and all(isinstance(item, Tensor) for item in added)):
+                    unsettled = True  # state that is made at the first call
+                    continue
+                raise CannotRepeat(f"it changes {container.label.rstrip('.') or 'a global'}")
+            for key, new, old in zip(keys, content, container.content, strict=True):
+                if new is not old:
+                    self._changed(container, key, new, old)
+        if unsettled:
+            raise Unsettled("it makes new state at each call")
+
+    def _changed(self, container: Container, key: Any, new: Any, old: Any) -> None:
+        if isinstance(new, Tensor) and isinstance(old, Tensor):
+            if self.watch.number(new) is not None:
+                raise CannotRepeat(f"it exchanges tensors in {container.describe(key)}")
+            before = self.watch.number(old)
+            assert before is not None, "what a container held was watched"
+            self.recorded.places.append((container, key, before, self._made(new)))
+            return
+        if type(new) is Live:
+            container.put(key, plain(new))
+        if container.managed or (type(new) is type(old) and type(new) in CONSTANTS and new == old):
+            return
+        raise CannotRepeat(f"it changes {container.describe(key)}")
+
+    def _made(self, tensor: Tensor) -> int:
+        """The number of a tensor that the function made."""
+        number = self.new.get(id(tensor))
+        if number is None:
+            self.new[id(tensor)] = number = len(self.tensors)
+            self.tensors.append(tensor)
+            if tensor._storage is not None and tensor._storage.others(tensor):
+                raise CannotRepeat("two of its results share their elements")
+            where = self.where(tensor._value)
+            node = tensor._node
+            if node is not None and not node.released:
+                if where[0] != "result" or tape.is_grad_enabled() is False:
+                    raise CannotRepeat("it returns an argument's elements with a gradient graph")
+                self.recorded.live.add(where[1])
+            self.recorded.made.append((where, tensor._tracked, node if node is not None and node.released else None))
+        return number
+
+    def _returned(self, item: Any) -> tuple:
+        """How to build the function's result again."""
+        if isinstance(item, Tensor):
+            number = self.watch.number(item)
+            return ("tensor", number) if number is not None else ("new", self._made(item))
+        if type(item) is Live:
+            return "live", item
+        if isinstance(item, CONSTANTS):
+            return "same", item
+        if type(item) in (list, tuple) or (isinstance(item, tuple) and hasattr(item, "_fields")):
+            return "list", type(item), [self._returned(part) for part in item]
+        if type(item) is dict:
+            return "dict", list(item), [self._returned(part) for part in item.values()]
+        if id(item) in self.watch._seen:
+            return "same", item
+        raise CannotRepeat(f"it returns a {type(item).__name__}")
+
+    # ---- the records ----
+
+    def _input_positions(self) -> dict[int, Value]:
+        """Where in the trace its inputs are."""
+        positions = [place for place, record in enumerate(self.trace.records) if record[0] == "input"]
+        return dict(zip(positions, self.trace.inputs, strict=True))
+
+    def _inputs(self) -> None:
+        """Every tensor that the function's records read is an operand."""
+        records, found, pending = self.trace.records, self._input_positions(), self.recorder.pending
+        read = {p for record in records[self.first :] for p in record[2] if p < self.first}
+        read.update(place for place in found if place >= self.first)
+        values = [found[place] for place in sorted(read) if place in found]
+        values += [self.recorder.before[pending[place]] for place in sorted(read) if place in pending]
+        if any(place not in found and place not in pending for place in read):
+            raise Unsettled("it uses a tensor that netcl can't find the way to")
+        for value in sorted(values, key=self._order):
+            self.operand(value)
+        for kind, what in self.recorded.sources:
+            if kind == "constant" and what.number is None and prod(what.shape):
+                if not any(what is value for value in self.recorder.uploads):
+                    raise Unsettled("it uses a tensor that netcl can't find the way to")
+
+    def _order(self, value: Value) -> int:
+        """The same operands come in the same order, whether they were waiting to be computed or not."""
+        key = self._key(value)
+        return key[1] if isinstance(key, tuple) and key[0] == "tensor" else len(self.watch.tensors)
+
+    def _leaks(self) -> None:
+        """Every result that is still held must be one that a replay makes too."""
+        saved: set[int] = set()
+        waiting = [tensor._node for tensor in self.tensors if tensor._node is not None]
+        seen = set(map(id, waiting))
+        while waiting:
+            node = waiting.pop()
+            if node.number <= self.recorder.first_node:
+                continue
+            saved.update(id(entry[1]) for entry in node.saved if isinstance(entry[0], Tensor))
+            saved.update(id(entry) for entry in node.result or ())
+            for edge in node.edges:
+                if edge is not None and edge[1] >= 0 and id(edge[0]) not in seen:
+                    seen.add(id(edge[0]))
+                    waiting.append(edge[0])
+        for position, reference in self.trace.values.items():
+            value = reference()
+            mine = value is not None and position >= self.first
+            if mine and position not in self.results and id(value) not in saved:
+                raise CannotRepeat("it keeps a result where netcl does not look for it")
+
+    def _templates(self) -> None:
+        trace = self.trace
+        sizes = len(trace.records), len(trace.inputs), len(trace.scalars)
+        try:
+            self._inputs()
+            self._fill_templates()
+        finally:
+            del trace.records[sizes[0] :], trace.inputs[sizes[1] :], trace.scalars[sizes[2] :]
+            trace.values = {p: v for p, v in trace.values.items() if p < sizes[0]}
+            trace.input_refs = {i: p for i, p in trace.input_refs.items() if p < sizes[0]}
+
+    def _fill_templates(self) -> None:
+        recorded, trace = self.recorded, self.trace
+        starts: dict[int, int] = {}
+        gradients: list[Value] = []
+        if recorded.live:
+            gradients = self._backward(starts)
+            self._inputs()  # the way back may read more
+        scalars = trace.scalars[self.first_scalar :]
+        recorded.compute = evaluate(scalars)
+        recorded.constants = [None if type(n) in (Live, Site) else n for n in scalars]
+        for number in scalars:
+            if type(number) is Site:
+                keep_site(trace.device, number)
+        recorded.kinds = [arg[0] for op, arg, _ in trace.records[self.first :] if op == "scalar"]
+        recorded.dtypes = [dtypes.by_name(kind) for kind in recorded.kinds]
+        recorded.forward = self._template(list(self.results), self.found)
+        if recorded.live:
+            backward = self._template([value.index for value in gradients], gradients, starts)
+            total = len(recorded.sources) + len(scalars)
+            recorded.rule = rule_of(backward, recorded.graph_operands, total)
+
+    def _leaves(self) -> dict[int, int]:
+        """Which records of the trace are operands: tensors first, then the numbers."""
+        count = len(self.recorded.sources)
+        leaves = {place: self.operands["tensor", number] for place, number in self.recorder.pending.items()
+                  if ("tensor", number) in self.operands}  # fmt: skip
+        leaves.update((place, self.operand(value)) for place, value in self._input_positions().items()
+                      if self._key(value) in self.operands)  # fmt: skip
+        for place in range(self.first, len(self.trace.records)):
+            if self.trace.records[place][0] == "scalar":
+                leaves[place] = count
+                count += 1
+        return leaves
+
+    def _template(self, outputs: list[int], values: Sequence[Value], extra: dict[int, int] | None = None) -> Template:
+        """The records that the outputs need, renumbered."""
+        records, leaves = self.trace.records, self._leaves()
+        leaves.update(extra or {})
+        needed = set(outputs)
+        for position in range(len(records) - 1, self.first - 1, -1):
+            if position in needed:
+                needed.update(records[position][2])
+        kept = sorted(needed & leaves.keys(), key=leaves.__getitem__) + sorted(needed - leaves.keys())
+        moved = {old: new for new, old in enumerate(kept)}
+        return Template(
+            [_renumbered(records[p], moved) if p not in leaves else ("operand", leaves[p], ()) for p in kept],
+            {moved[p]: leaves[p] for p in kept if p in leaves},
+            [moved[p] for p in outputs],
+            [(value.shape, value.dtype) for value in values],
+        )
+
+    def _backward(self, starts: dict[int, int]) -> list[Value]:
+        """Record the way back from the results with a graph. `starts` gets the records where it begins."""
+        recorded, trace = self.recorded, self.trace
+        tracked = [(n, t) for n, t in enumerate(self.watch.tensors) if t._tracked and t._value.dtype.category == 2]
+        tracing._pending.recorder = self.recorder
+        tensors = {made[0][1]: tensor for made, tensor in zip(recorded.made, self.tensors, strict=True)}
+        roots = []
+        try:
+            for number in sorted(recorded.live):
+                tensor = tensors[number]
+                start = Value(tensor._value.shape, tensor._value.dtype, trace.device)
+                start.trace, start.index = trace, len(trace.records)
+                starts[start.index] = -1 - number
+                trace.records.append(("start", None, ()))
+                roots.append((tensor, Tensor._wrap(start)))
+            found = engine.backward(roots, True, False, [t for _, t in tracked], since=self.recorder.first_node)
+        finally:
+            tracing._pending.recorder = None
+        if self.recorder.reason is not None:
+            raise CannotRepeat(self.recorder.reason)
+        reached = [(n, found[engine.place_of(t)]) for n, t in tracked if engine.place_of(t) in found]
+        if any(gradient._value.number is not None for _, gradient in reached):
+            raise CannotRepeat("one of its gradients is a plain number")
+        recorded.graph_operands = [self.operands["tensor", n] for n, _ in reached if ("tensor", n) in self.operands]
+        if len(recorded.graph_operands) < len(reached):
+            raise CannotRepeat("a gradient goes to something that its results are not computed from")
+        return [gradient._value for _, gradient in reached]
+
+    def _unexplained(self) -> bool:
+        """Whether a number came from somewhere that is not watched: it may be another one at the next call."""
+        numbers = [n for n in self.recorded.constants if n is not None]
+        return any(float(number) not in self.watch.constants for number in numbers)
+
+
+def _renumbered(record: tuple, moved: dict[int, int]) -> tuple:
+    op, arg, operands = record
+    return op, arg, tuple([moved[operand] for operand in operands])
+
+
+def rule_of(backward: Template, targets: list[int], total: int) -> Callable:
+    """The gradient rule of a recording: `targets` are the operands that get gradients."""
+    def rule(g: Any, y: Any, *operands_and_arg: Any) -> list[Any]:
+        *operands, recorded = operands_and_arg
+        if tracing._pending.expansion is None:
+            raise RuntimeError(
+                "jit_compile: second derivatives through a compiled function are not there; take the first one inside "
+                "the function, or call it uncompiled"
+            )
+        starts = g if isinstance(g, tuple) else (g,)
+        leaves = [
+            starts[-1 - leaf]._value if leaf < 0 else operands[leaf]._value for leaf in backward.leaves.values()
+        ]
+        numbered = Template(
+            backward.records, dict(zip(backward.leaves, range(len(leaves)), strict=True)), backward.outputs,
+            backward.metas,
+        )  # fmt: skip
+        made = dict(zip(targets, numbered.expand(leaves), strict=True))
+        return [Tensor._wrap(made[k]) if k in made else None for k in range(len(operands))]
+
+    needed = {leaf for leaf in backward.leaves.values() if leaf >= 0}
+    reads[rule, total] = False, tuple(k in needed for k in range(total))
+    return rule

@@ -1,0 +1,226 @@
+"""Notes what a function does while it runs: operations, where their operands come from, and what it leaves behind.
+
+The operations go to a trace of their own, as always; what is noted beside it is what a replay needs to do the same
+with other tensors. A function that does something that can't be repeated is still run correctly: it is traced at each
+call, and `reason` says why.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from netcl.autograd import tape
+from netcl.graph.live import Live, evaluator, peek
+from netcl.graph.value import Trace, Value, _pending, user_line
+from netcl.jit.watch import Watch
+from netcl.tensor import Tensor
+
+_tokens = itertools.count(1)
+_QUIET = ("input", "scalar", "literal", "item")  # records that effects may add beside their updates
+
+
+class Effect:
+    """Host work that a replay repeats: a function, its arguments, and how it went."""
+
+    __slots__ = ("args", "function", "graded", "keys", "numbers")
+
+    def __init__(self, function: Callable, args: tuple):
+        self.function = function
+        self.args = args
+        self.keys: list[Any] = []
+        self.numbers: list[float] = []
+        self.graded: set[int] = set()
+
+
+class Recorder:
+    """Installed as this thread's recorder while the function runs once."""
+
+    def __init__(self, watch: Watch):
+        self.watch = watch
+        self.token = next(_tokens)
+        self.reason: str | None = None  # why a replay would be wrong
+        self.unsettled: str | None = None  # why this call is not like the next ones
+        self.split: str | None = None  # the line where a value was read
+        self.flush_wanted = False
+        self.effects: list[Effect] = []
+        self.current: Effect | None = None
+        self.uploads: list[Value] = []  # memory filled from numbers in the function's text
+        self.fixed: set[int] = set()  # float arguments whose value was looked at
+        self.asked: list[Callable[[list[Any]], bool]] = []  # what has to be true of the float arguments
+        self.graded: set[int] = set()
+        self.before: list[Value] = []
+        self.gradients: list[Tensor | None] = []
+        self.managed: list[Any] = []  # the effects' own numbers, to see that nobody else changes them
+        self.trace: Trace | None = None
+        self.start = (0, 0)  # records and numbers that the trace had before
+        self.pending: dict[int, int] = {}  # position in the trace -> tensor, of what was waiting to be computed
+        self.first_node = 0
+        self._starts: dict[int, tuple[int, int]] = {}
+
+    # ---- begin and end ----
+
+    def begin(self) -> None:
+        """From here on, what happens in this thread is noted."""
+        for number, tensor in enumerate(self.watch.tensors):
+            value = tensor._value
+            if value.origin is None or value.origin[0] != self.token:
+                value.origin = (self.token, ("tensor", number))
+        self.before = [tensor._value for tensor in self.watch.tensors]
+        self.gradients = [tensor.grad for tensor in self.watch.tensors]
+        self.managed = self.managed_numbers()
+        self.first_node = next(tape._numbers)
+        self._starts = {id(t): (len(t.records), len(t.scalars)) for t in _pending.traces.values()}
+        _pending.recorder = self
+
+    def end(self) -> None:
+        """The end of the function."""
+        _pending.recorder = None
+        traces = [t for t in _pending.traces.values() if len(t.records) > self._starts.get(id(t), (0, 0))[0]]
+        if len(traces) > 1:
+            self.give_up("it works on several devices")
+        elif traces:
+            self.trace = traces[0]
+            self.start = self._starts.get(id(self.trace), (0, 0))
+            for number, value in enumerate(self.before):
+                if value.trace is self.trace:
+                    self.pending.setdefault(value.index, number)
+        if self.managed_numbers() != self.managed:
+            self.give_up("it changes the numbers of an optimizer or scheduler by hand")
+
+    def forget(self) -> None:
+        """Let go of what the tensors were before, so that results may take over their memory."""
+        for value in self.before:
+            value.origin = None
+        self.before = []
+
+    def roll_back(self) -> None:
+        """After an exception: tensors and gradients are again what they were."""
+        for tensor, value, gradient in zip(self.watch.tensors, self.before, self.gradients, strict=True):
+            if tensor._value is not value:
+                tensor._value = value
+                tensor._version += 1
+            if tensor.grad is not gradient:
+                tensor.grad = gradient
+        for container in self.watch.containers:
+            if container.managed and isinstance(container.holder, dict):
+                for key, item in zip(container.keys, container.content, strict=True):
+                    if not isinstance(item, Tensor):
+                        container.holder[key] = item
+
+    def managed_numbers(self) -> list[Any]:
+        """What optimizers and schedulers count and compute; names with an underscore are their own business."""
+        return [
+            item
+            for container in self.watch.containers
+            if container.managed
+            for key, item in zip(*container.now(), strict=True)
+            if isinstance(item, (int, float, str)) and not (isinstance(key, str) and key.startswith("_"))
+        ]
+
+    # ---- what happens meanwhile ----
+
+    def give_up(self, reason: str) -> None:
+        self.reason = self.reason or reason
+
+    def read(self) -> None:
+        """A value is read: what follows may depend on it."""
+        if self.split is None:
+            self.split = user_line()
+            self.give_up(f"it reads a tensor's value at {self.split}")
+
+    def interrupted(self, trace: Trace) -> None:
+        """A trace has to run before the function has ended."""
+        if trace.owner is _pending.traces:
+            self.read()
+
+    def numbers(self, function: Callable[[], Sequence[Any]]) -> tuple:
+        """Numbers that are computed anew at each call."""
+        effect = Effect(function, ())
+        self.effects.append(effect)
+        effect.numbers = list(function())
+        return tuple(self._live(len(self.effects), place, number) for place, number in enumerate(effect.numbers))
+
+    def _live(self, source: int, place: int, number: Any) -> Live:
+        def looked(asked: Any) -> None:
+            self.give_up("it looks at a number that an optimizer, a scheduler or a generator makes at each call")
+
+        return Live(number, lambda numbers: numbers[source][place], looked)
+
+    def argument(self, place: int, number: float) -> Live:
+        """A float argument."""
+        def looked(asked: Any) -> None:
+            if asked is None:
+                self.fixed.add(place)
+            else:
+                self.asked.append(asked)
+
+        return Live(number, lambda numbers: numbers[0][place], looked)
+
+    def effect(self, function: Callable, args: tuple) -> Any:
+        """An effect with operations of its own, which go through effect_numbers."""
+        if any(isinstance(argument, Tensor) for argument in args):
+            self.give_up("an optimizer or scheduler gets a tensor")
+        if self.managed_numbers() != self.managed:
+            self.give_up("it changes the numbers of an optimizer or scheduler by hand")
+        self.current = effect = Effect(function, args)
+        self.effects.append(effect)
+        self.graded = effect.graded
+        counts = {id(trace): len(trace.records) for trace in _pending.traces.values()}
+        try:
+            result = function(*args)
+        finally:
+            self.current = None
+        names = {key[0] for key in effect.keys}
+        for trace in _pending.traces.values():
+            for op, _, _ in trace.records[counts.get(id(trace), 0) :]:
+                if op not in _QUIET and op not in names:
+                    self.unsettled = f"{getattr(function, '__qualname__', function)} computes {op} on its own"
+        self.managed = self.managed_numbers()
+        return result
+
+    def effect_numbers(self, key: Any, numbers: Sequence[float]) -> Sequence[Any]:
+        effect = self.current
+        if effect is None:
+            return numbers
+        start, source = len(effect.numbers), len(self.effects)
+        effect.keys.append(key)
+        effect.numbers += numbers
+        return [self._live(source, start + place, number) for place, number in enumerate(numbers)]
+
+    def drawn(self, value: Value, make: Callable[[], np.ndarray]) -> None:
+        """Random numbers were drawn on the host."""
+        self.effects.append(Effect(make, ()))
+        value.origin = (self.token, ("drawn", len(self.effects)))
+
+    def made_from(self, value: Value, data: Any, dtype: Any) -> None:
+        """A tensor was made of host data."""
+        if self.current is not None:
+            self.uploads.remove(value)  # state that is made once
+        elif isinstance(data, np.ndarray) and id(data) in self.watch.arrays:
+            value.origin = (self.token, ("array", (data, dtype)))
+        elif isinstance(data, np.ndarray) or _holds_arrays(data):
+            self.give_up(f"it makes a tensor of an array that may change, at {user_line()}")
+
+
+def _holds_arrays(data: Any) -> bool:
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return hasattr(data, "__array__") and not isinstance(data, (Tensor, np.generic)) and type(data) is not Live
+
+
+def evaluate(numbers: Sequence[Any]) -> Callable[[list[Any]], list[Any]]:
+    """A function from what a replay begins with to the numbers of the trace."""
+    moving = [(place, evaluator(number)) for place, number in enumerate(numbers) if type(number) is Live]
+    template = [peek(number) for number in numbers]
+
+    def compute(sources: list[Any]) -> list[Any]:
+        made = template.copy()
+        for place, function in moving:
+            made[place] = function(sources)
+        return made
+
+    return compute

@@ -1,0 +1,268 @@
+"""What a function can reach besides its arguments: closures, globals, attributes, and the tensors in them.
+
+A compiled function is right only while what it was recorded with is still there. `Watch` lists every container that
+the function's names lead to, with what was in it; comparing the list with what is there now takes no search, since
+containers are compared by what they hold directly.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+from collections import deque
+from collections.abc import Iterable
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+from netcl.core.device import Device
+from netcl.core.dtypes import DType
+from netcl.tensor import Tensor
+
+CONSTANTS = (int, float, bool, str, bytes, complex, type(None), type(Ellipsis), slice, range)
+LIMIT = 20_000  # containers and tensors that are watched before a function is given up
+
+
+class TooMuch(Exception):
+    """More can be reached than is worth comparing at each call."""
+
+
+class Container:
+    """A dict, a list, a cell or a namespace: what it holds now, and what it held."""
+
+    __slots__ = ("content", "holder", "keys", "label", "managed", "names")
+
+    def __init__(self, holder: Any, label: str, managed: bool, names: tuple[str, ...] | None = None):
+        self.holder = holder
+        self.label = label  # how a person would name it
+        self.managed = managed  # by an optimizer or scheduler, whose numbers are computed anew at each call
+        self.names = names  # of a namespace, only these count
+        self.keys, self.content = self.now()
+
+    def now(self) -> tuple[tuple, list[Any]]:
+        """The keys and what they lead to."""
+        holder = self.holder
+        if self.names is not None:
+            found = [name for name in self.names if name in holder]
+            return tuple(found), [holder[name] for name in found]
+        if isinstance(holder, types.CellType):
+            try:
+                return (0,), [holder.cell_contents]
+            except ValueError:  # nothing is bound yet
+                return (), []
+        if isinstance(holder, dict):
+            return tuple(holder), list(holder.values())
+        return tuple(range(len(holder))), list(holder)
+
+    def same(self, volatile: frozenset[Any] = frozenset()) -> bool:
+        """Whether it holds what it held; tensors under volatile keys may be others."""
+        keys, content = self.now()
+        if len(keys) != len(self.keys) or not all(map(is_, keys, self.keys)):
+            if len(keys) != len(self.keys) or not all(map(_equal_or_same, keys, self.keys)):
+                return False
+        if all(map(is_, content, self.content)):
+            return True
+        return all(
+            new is old or _equal(new, old) or (key in volatile and isinstance(new, Tensor))
+            for key, new, old in zip(keys, content, self.content, strict=True)
+        )
+
+    def put(self, key: Any, item: Any) -> None:
+        """Replace what is under a key."""
+        if isinstance(self.holder, types.CellType):
+            self.holder.cell_contents = item
+        else:
+            self.holder[key] = item
+
+    def describe(self, key: Any) -> str:
+        if isinstance(self.holder, types.CellType) or self.names is not None or self.label.endswith("."):
+            return self.label if isinstance(self.holder, types.CellType) else f"{self.label}{key}"
+        return f"{self.label}[{key!r}]"
+
+
+def _equal_or_same(new: Any, old: Any) -> bool:
+    return new is old or _equal(new, old)
+
+
+def _equal(new: Any, old: Any) -> bool:
+    return type(new) is type(old) and type(new) in CONSTANTS and (new == old or (new != new and old != old))
+
+
+class Watch:
+    """Tensors, containers and whatever else was found from some starting points, in a fixed order."""
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.names: list[str] = []  # of the tensors
+        self.gradient_of: dict[int, int] = {}  # tensors found as the gradient of another
+        self.arguments = 0  # the first so many tensors are arguments
+        self.shared: set[int] = set()  # arguments that can be reached otherwise too
+        self.containers: list[Container] = []
+        self.arrays: dict[int, np.ndarray] = {}
+        self.doubts: list[str] = []  # what may differ from call to call without being seen
+        self.constants: set[Any] = set()  # numbers in the source text
+        self.code_names: set[str] = set()
+        self._numbers: dict[int, int] = {}
+        self._seen: set[int] = set()
+        self._waiting: deque[tuple[Any, str, bool]] = deque()
+
+    # ---- arguments come first ----
+
+    def add_argument(self, tensor: Tensor, name: str) -> None:
+        self._add_tensor(tensor, name)
+        self.arguments = len(self.tensors)
+
+    def explore(self, function: Any, roots: Iterable[tuple[Any, str]]) -> Watch:
+        """Find everything that can be reached from a function and from what it is given: (object, name)."""
+        if isinstance(function, types.MethodType):
+            roots = [(function.__self__, "self"), *roots]
+            function = function.__func__
+        if isinstance(function, types.FunctionType):
+            self._function(function, function.__name__)
+        else:
+            roots = [(function, getattr(function, "__name__", type(function).__name__)), *roots]
+        for tensor in self.tensors[: self.arguments]:
+            self._grad(tensor, self.names[self._numbers[id(tensor)]])
+        self._waiting.extend((root, name, False) for root, name in roots)
+        while self._waiting:
+            item, name, managed = self._waiting.popleft()
+            self._visit(item, name, managed)
+            if len(self.containers) + len(self.tensors) > LIMIT:
+                raise TooMuch(f"it can reach more than {LIMIT} objects, through {name}")
+        return self
+
+    def number(self, tensor: Any) -> int | None:
+        return self._numbers.get(id(tensor))
+
+    def _add_tensor(self, tensor: Tensor, name: str) -> None:
+        if id(tensor) not in self._numbers:
+            self._numbers[id(tensor)] = len(self.tensors)
+            self.tensors.append(tensor)
+            self.names.append(name)
+
+    def _grad(self, tensor: Tensor, name: str) -> None:
+        gradient = tensor.grad
+        if gradient is not None and id(gradient) not in self._numbers:
+            self.gradient_of[len(self.tensors)] = self._numbers[id(tensor)]
+            self._add_tensor(gradient, f"{name}.grad")
+
+    # ---- one object ----
+
+    def _visit(self, item: Any, name: str, managed: bool) -> None:
+        if isinstance(item, CONSTANTS) or isinstance(item, (DType, Device, np.generic)):
+            return
+        if isinstance(item, Tensor):
+            number = self._numbers.get(id(item))
+            if number is not None and number < self.arguments:
+                self.shared.add(number)
+            self._add_tensor(item, name)
+            self._grad(item, name)
+            return
+        if id(item) in self._seen:
+            return
+        self._seen.add(id(item))
+        if isinstance(item, np.ndarray):
+            self.arrays[id(item)] = item
+        elif isinstance(item, (dict, list, deque)):
+            self._contents(Container(item, name, managed))
+        elif isinstance(item, (tuple, set, frozenset)):
+            self._waiting.extend((part, f"{name}[{place}]", managed) for place, part in enumerate(item))
+            if isinstance(item, set):
+                self.containers.append(Container(item, name, managed))
+        elif isinstance(item, types.FunctionType):
+            if _is_users(item.__module__ or ""):
+                self._function(item, name)
+        elif isinstance(item, types.MethodType):
+            self._waiting.append((item.__self__, name.rpartition(".")[0] or name, managed))
+            self._waiting.append((item.__func__, name, managed))
+        elif isinstance(item, functools.partial):
+            self._waiting.extend((part, name, managed) for part in (item.func, item.args, item.keywords))
+        elif isinstance(item, types.ModuleType):
+            if not _is_users(item.__name__) and item.__name__.partition(".")[0] not in ("netcl", "math", "operator"):
+                self.doubts.append(f"it uses {item.__name__}")
+        elif isinstance(item, type):
+            self._class(item)
+        else:
+            self._object(item, name, managed)
+
+    def _object(self, item: Any, name: str, managed: bool) -> None:
+        kind = type(item)
+        if kind.__module__.startswith(("netcl.core", "netcl.random", "netcl.graph", "builtins")):
+            if kind.__module__ == "builtins" and kind not in (types.BuiltinFunctionType, property, staticmethod):
+                self.doubts.append(f"it uses {name}, a {kind.__name__}")
+            return
+        wrapped = getattr(item, "__wrapped_by_jit__", None)
+        if wrapped is not None:
+            self._waiting.append((wrapped, name, managed))
+            return
+        values = getattr(item, "__dict__", None)
+        if values is None:
+            self.doubts.append(f"it uses {name}, a {kind.__name__}")
+            return
+        managed = managed or getattr(kind, "_numbers_are_effects", False)
+        self._contents(Container(values, f"{name}.", managed))
+        for parent in kind.__mro__:
+            if _is_users(parent.__module__):
+                self._waiting.append((parent, parent.__name__, False))
+
+    def _class(self, kind: type) -> None:
+        if not _is_users(kind.__module__):
+            return
+        plain = tuple(n for n, value in vars(kind).items() if not n.startswith("__") and isinstance(value, CONSTANTS))
+        if plain:
+            self._contents(Container(vars(kind), f"{kind.__name__}.", False, plain))
+        for value in vars(kind).values():
+            if isinstance(value, types.FunctionType):
+                self._function(value, value.__qualname__)
+
+    def _function(self, function: types.FunctionType, name: str) -> None:
+        code = function.__code__
+        for cell, free in zip(function.__closure__ or (), code.co_freevars, strict=True):
+            self._contents(Container(cell, free, False))
+        names = self._names(code)
+        self.code_names |= names
+        here = tuple(sorted(n for n in names if n in function.__globals__))
+        if here:
+            self._contents(Container(function.__globals__, "", False, here))
+        self._waiting.extend((part, name, False) for part in (function.__defaults__, function.__kwdefaults__))
+
+    def _names(self, code: types.CodeType) -> set[str]:
+        """The names that a function's code uses, those of the functions inside it too."""
+        names = set(code.co_names)
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                names |= self._names(constant)
+            else:
+                self._add_constant(constant)
+        if {"next", "input", "open", "iter"} & names:
+            self.doubts.append(f"{code.co_name} uses an iterator or a file")
+        return names
+
+    def _add_constant(self, constant: Any) -> None:
+        if isinstance(constant, (int, float)):
+            self.constants.add(float(constant))
+        elif isinstance(constant, tuple):
+            for part in constant:
+                self._add_constant(part)
+
+    def _contents(self, container: Container) -> None:
+        self.containers.append(container)
+        for key, item in zip(container.keys, container.content, strict=True):
+            if isinstance(item, (int, float)) and not container.managed:
+                self.constants.add(float(item))
+            if isinstance(key, Tensor):  # an optimizer's state
+                self._waiting.append((key, container.label, container.managed))
+            self._waiting.append((item, container.describe(key), container.managed))
+
+
+def _is_users(module: str) -> bool:
+    """Whether a module is the user's own: neither netcl's, nor Python's, nor an installed package's."""
+    root = module.partition(".")[0]
+    if root == "__main__":
+        return True
+    if root in ("netcl", "") or root in sys.stdlib_module_names:
+        return False
+    path = getattr(sys.modules.get(module), "__file__", None)
+    return path is None or not ("site-packages" in path or "dist-packages" in path)

@@ -164,7 +164,7 @@ def dropout_key() -> tuple[int, int]:
     """(seed below 2**63, call number) of the default generator for one draw on the device."""
     recorder = _pending.recorder
     key = default_generator.device_key
-    return key() if recorder is None else recorder.numbers(key)  # type: ignore[no-any-return]
+    return key() if recorder is None else recorder.numbers(key)
 
 
 def stream_of(generator: Generator | None) -> Generator:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence, Set
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from netcl.graph.value import _pending
+
+_Method = TypeVar("_Method", bound=Callable)
 
 
 def effect(function: Callable, *args: Any) -> Any:
@@ -19,7 +21,7 @@ def effect(function: Callable, *args: Any) -> Any:
     return function(*args) if recorder is None else recorder.effect(function, args)
 
 
-def repeated(method: Callable) -> Callable:
+def repeated(method: _Method) -> _Method:
     """A method that is an effect wherever it is called, except by another one."""
 
     @functools.wraps(method)
@@ -29,7 +31,7 @@ def repeated(method: Callable) -> Callable:
             return method(*args, **options)
         return recorder.effect(functools.partial(method, **options) if options else method, args)
 
-    return wrapper
+    return cast(_Method, wrapper)
 
 
 def numbers_of(key: Any, numbers: Sequence[float]) -> Sequence[Any] | None:
@@ -39,7 +41,7 @@ def numbers_of(key: Any, numbers: Sequence[float]) -> Sequence[Any] | None:
         collector.take(key, numbers)
         return None
     recorder = _pending.recorder
-    return numbers if recorder is None else recorder.effect_numbers(key, numbers)  # type: ignore[no-any-return]
+    return numbers if recorder is None else recorder.effect_numbers(key, numbers)
 
 
 def has_gradient(parameter: Any) -> bool:

@@ -23,7 +23,7 @@ class Live:
         self._evaluate = evaluate
         self._looked = looked  # called with None when the plain number is asked for, or with what was asked of it
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type:  # isinstance(lr, float) says what it would say of the plain number
         return type(self._value)
 
@@ -34,7 +34,7 @@ class Live:
         return int(plain(self))
 
     def __bool__(self) -> bool:
-        return bool(self != 0)
+        return bool(_compared(operator.ne)(self, 0))
 
     def __index__(self) -> int:
         return operator.index(plain(self))

@@ -21,7 +21,7 @@ import numpy as np
 from netcl.codegen.ir import Shape
 from netcl.core import launch
 from netcl.core.dtypes import ALL, DType
-from netcl.graph.live import peek, plain
+from netcl.graph.live import plain
 from netcl.graph.primitives import TABLE
 
 MAX_PENDING = int(os.environ.get("NETCL_MAX_PENDING", "1000"))  # records after which a trace runs by itself

@@ -95,6 +95,8 @@ class Compiled:
                         self._hits += 1
                         if place != len(replays) - 1:
                             replays.append(replays.pop(place))
+                        if replays[-1].recorded.flush:
+                            flush_thread()
                         return result
             if entry is None:
                 entry = self._new_entry(key, arguments, args, kwargs)

@@ -94,7 +94,8 @@ class Recorded:
 
     def like(self, other: Recorded) -> bool:
         """Whether two recordings are of the same work."""
-        assert self.forward is not None and other.forward is not None
+        assert self.forward is not None
+        assert other.forward is not None
         return (
             self.forward.records == other.forward.records
             and self.forward.outputs == other.forward.outputs
@@ -187,8 +188,6 @@ class Analysis:
             if tensor._value is not before:
                 if tensor._node is not None and tensor._node.number > recorder.first_node:
                     raise CannotRepeat(f"it changes {self.watch.names[number]} in place, with its gradient graph")
-                if tensor._storage is not None and tensor._storage.others(tensor):
-                    raise CannotRepeat(f"it changes {self.watch.names[number]}, of which there are views")
                 recorded.writes.append((number, self.where(tensor._value)))
             gradient = tensor.grad
             if gradient is not recorder.gradients[number]:
@@ -278,9 +277,9 @@ class Analysis:
         for value in sorted(values, key=self._order):
             self.operand(value)
         for kind, what in self.recorded.sources:
-            if kind == "constant" and what.number is None and prod(what.shape):
-                if not any(what is value for value in self.recorder.uploads):
-                    raise Unsettled("it uses a tensor that netcl can't find the way to")
+            unknown = kind == "constant" and what.number is None and prod(what.shape)
+            if unknown and not any(what is value for value in self.recorder.uploads):
+                raise Unsettled("it uses a tensor that netcl can't find the way to")
 
     def _order(self, value: Value) -> int:
         """The same operands come in the same order, whether they were waiting to be computed or not."""
@@ -306,7 +305,7 @@ class Analysis:
             value = reference()
             mine = value is not None and position >= self.first
             if mine and position not in self.results and id(value) not in saved:
-                raise CannotRepeat("it keeps a result where netcl does not look for it")
+                raise Unsettled("it keeps a result where netcl does not look for it, or changes what has views")
 
     def _templates(self) -> None:
         trace = self.trace
@@ -412,7 +411,7 @@ def _renumbered(record: tuple, moved: dict[int, int]) -> tuple:
 def rule_of(backward: Template, targets: list[int], total: int) -> Callable:
     """The gradient rule of a recording: `targets` are the operands that get gradients."""
     def rule(g: Any, y: Any, *operands_and_arg: Any) -> list[Any]:
-        *operands, recorded = operands_and_arg
+        *operands, _ = operands_and_arg
         if tracing._pending.expansion is None:
             raise RuntimeError(
                 "jit_compile: second derivatives through a compiled function are not there; take the first one inside "

@@ -9,10 +9,11 @@ from typing import Any
 from netcl.autograd import tape
 from netcl.graph.effects import repeat
 from netcl.graph.live import Live, evaluator
-from netcl.graph.value import Value, flush_thread, record_scalar, record_with_numbers
+from netcl.graph.value import Value, record_scalar, record_with_numbers
 from netcl.jit.recorded import Recorded
 from netcl.tensor import Tensor, from_data, upload
 
+_NONE: set[Any] = set()
 MISMATCH = object()  # the recording is not good for this call
 
 
@@ -41,7 +42,7 @@ class Replay:
         used += [number for number, _ in recorded.writes]
         self.used = sorted(set(used))
         self.distinct = len({recorded.identities[number] for number in self.used})
-        self.volatile = {}
+        self.volatile: dict[int, set[Any]] = {}
         for container, key, _, _ in recorded.places:
             self.volatile.setdefault(id(container), set()).add(key)
             container.content[container.keys.index(key)] = None
@@ -64,7 +65,7 @@ class Replay:
             if id(arguments[number]) in self.own:
                 return None
         for container in recorded.watch.containers:
-            if not container.managed and not container.same(self.volatile.get(id(container), ())):
+            if not container.managed and not container.same(self.volatile.get(id(container), _NONE)):
                 return None
         tensors = arguments + self.tensors
         for number, container, key in self.moving:
@@ -80,10 +81,6 @@ class Replay:
             values.add(id(value))
             state = (value.shape, value.dtype, value.device, tensor._tracked, tensor._node is None)
             if state != self.states[number]:
-                return None
-        for number, _ in recorded.writes:
-            storage = tensors[number]._storage
-            if storage is not None and storage.others(tensors[number]):
                 return None
         return tensors if len(values) == self.distinct else None
 
@@ -140,7 +137,8 @@ class Replay:
         if kind == "array":
             return from_data(what[0], what[1], self.recorded.device)
         assert kind == "constant"
-        return what  # type: ignore[no-any-return]
+        constant: Value = what
+        return constant
 
     def _record(self, operands: list[Value], numbers: list[Any]) -> tuple[Value, ...]:
         recorded = self.recorded
@@ -181,8 +179,8 @@ class Replay:
                 return values[where[1]]
             if where[0] == "operand":
                 return operands[where[1]]
-            number = where[1]
-            return record_scalar(evaluator(number)(sources) if type(number) is Live else number, where[2], recorded.device)
+            number = evaluator(where[1])(sources) if type(where[1]) is Live else where[1]
+            return record_scalar(number, where[2], recorded.device)
 
         made: list[Tensor] = []
         for where, tracked, node in recorded.made:
@@ -199,9 +197,6 @@ class Replay:
             tensors[number].grad = None if new is None else made[new]
         for container, key, _, new in recorded.places:
             container.put(key, made[new])
-        del operands, values
-        if recorded.flush:
-            flush_thread()
         return _built(recorded.returns, tensors, made, sources)
 
 

@@ -11,7 +11,7 @@ import functools
 import sys
 import types
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from operator import is_
 from typing import Any
 
@@ -56,12 +56,13 @@ class Container:
             return tuple(holder), list(holder.values())
         return tuple(range(len(holder))), list(holder)
 
-    def same(self, volatile: frozenset[Any] = frozenset()) -> bool:
+    def same(self, volatile: Collection[Any] = ()) -> bool:
         """Whether it holds what it held; tensors under volatile keys may be others."""
         keys, content = self.now()
-        if len(keys) != len(self.keys) or not all(map(is_, keys, self.keys)):
-            if len(keys) != len(self.keys) or not all(map(_equal_or_same, keys, self.keys)):
-                return False
+        if len(keys) != len(self.keys):
+            return False
+        if not all(map(is_, keys, self.keys)) and not all(map(_equal_or_same, keys, self.keys)):
+            return False
         if all(map(is_, content, self.content)):
             return True
         return all(
@@ -151,7 +152,7 @@ class Watch:
     # ---- one object ----
 
     def _visit(self, item: Any, name: str, managed: bool) -> None:
-        if isinstance(item, CONSTANTS) or isinstance(item, (DType, Device, np.generic)):
+        if isinstance(item, (*CONSTANTS, DType, Device, np.generic)):
             return
         if isinstance(item, Tensor):
             number = self._numbers.get(id(item))

@@ -17,9 +17,9 @@ from netcl.autograd import tape
 from netcl.core import dtypes
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
+from netcl.graph.value import _pending
 from netcl.ops.creation import empty, empty_like
 from netcl.ops.shape import sizes
-from netcl.graph.value import _pending
 from netcl.random import Generator, stream_of
 from netcl.tensor import Tensor, to_host, upload
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from netcl.core import dtypes
-from netcl.ops.creation import tensor
 from netcl.graph.effects import has_gradient
+from netcl.ops.creation import tensor
 from netcl.optim.optimizer import Optimizer, check_not_negative, record_update, register_update
 from netcl.optim.stepwise import at_their_steps
 from netcl.tensor import Tensor

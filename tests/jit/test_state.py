@@ -1,0 +1,386 @@
+"""What compiled functions do about state, Python effects, reads, changed surroundings and errors."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import netcl as nc
+import netcl.nn.functional as F
+from netcl import nn
+
+SCALE = 2.0
+SETTINGS = {"power": 2}
+LOG: list[float] = []
+
+
+def times(x: Any) -> Any:
+    return x * SCALE
+
+
+def test_globals_and_closures_are_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    offset = nc.tensor([1.0])
+    factor = 3
+
+    @nc.jit_compile
+    def function(x: Any) -> Any:
+        return times(x) ** SETTINGS["power"] + offset * factor
+
+    x = nc.tensor([1.0])
+    assert [function(x).item() for _ in range(3)] == [7.0] * 3
+    monkeypatch.setitem(globals(), "SCALE", 3.0)
+    assert function(x).item() == 12.0
+    monkeypatch.setitem(SETTINGS, "power", 1)
+    assert function(x).item() == 6.0
+    factor = 5
+    assert function(x).item() == 8.0
+    offset.fill_(2.0)
+    assert function(x).item() == 13.0
+    offset = nc.tensor([0.0])
+    assert function(x).item() == 3.0
+
+
+def test_attributes_are_watched() -> None:
+    class Scaled(nn.Module):
+        power = 1
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(nc.tensor([2.0]))
+            self.factors = [1.0, 2.0]
+            self.drop = nn.Dropout(0.5)
+
+        def forward(self, x: Any) -> Any:
+            return (self.drop(x * self.weight) * self.factors[0]) ** self.power
+
+    module = Scaled().eval()
+    function = nc.jit_compile(module)
+    x = nc.tensor([1.0])
+    assert [function(x).item() for _ in range(3)] == [2.0] * 3
+    module.factors[0] = 4.0
+    assert function(x).item() == 8.0
+    with nc.no_grad():
+        module.weight.fill_(1.0)
+    assert function(x).item() == 4.0
+    module.weight = nn.Parameter(nc.tensor([3.0]))
+    assert function(x).item() == 12.0
+    Scaled.power = 2
+    assert function(x).item() == 144.0
+    module.train()
+    assert {function(x).item() for _ in range(12)} == {0.0, 576.0}
+    assert function.cache_info().traced == 0
+
+
+def test_a_read_ends_the_recording_with_one_warning() -> None:
+    @nc.jit_compile
+    def function(x: Any) -> Any:
+        y = x * 2
+        if y.sum().item() > 3:
+            return y + 1
+        return y - 1
+
+    with pytest.warns(nc.JitWarning, match=r"reads a tensor's value at .*test_state.py:\d+") as seen:
+        assert function(nc.tensor([1.0])).item() == 1.0
+    assert len(seen) == 1
+    assert function(nc.tensor([2.0])).item() == 5.0
+    assert function(nc.tensor([1.0])).item() == 1.0
+    assert function.cache_info().hits == 0
+
+
+def test_fullgraph_makes_a_split_an_error() -> None:
+    @nc.jit_compile(fullgraph=True)
+    def function(x: Any) -> Any:
+        return x * x.sum().item()
+
+    with pytest.raises(RuntimeError, match="fullgraph=True.*reads a tensor's value"):
+        function(nc.tensor([1.0]))
+
+
+def test_changing_a_global_list_is_kept() -> None:
+    @nc.jit_compile
+    def function(x: Any) -> Any:
+        LOG.append(1.0)
+        return x * 2
+
+    LOG.clear()
+    with pytest.warns(nc.JitWarning, match="it changes LOG"):
+        function(nc.tensor([1.0]))
+    for _ in range(3):
+        assert function(nc.tensor([1.0])).item() == 2.0
+    assert len(LOG) == 4
+
+
+def test_counting_in_python_is_kept() -> None:
+    class Steps:
+        count = 0
+
+    steps = Steps()
+    steps.count = 0
+
+    @nc.jit_compile
+    def function(x: Any) -> Any:
+        steps.count += 1
+        return x * steps.count
+
+    with pytest.warns(nc.JitWarning, match="it changes steps.count"):
+        found = [function(nc.tensor([1.0])).item() for _ in range(4)]
+    assert found == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_host_random_numbers_are_noticed() -> None:
+    rng = np.random.default_rng(0)
+
+    @nc.jit_compile
+    def function(x: Any) -> Any:
+        return x * rng.random()
+
+    with pytest.warns(nc.JitWarning, match="does something else at each call"):
+        found = [function(nc.tensor([1.0])).item() for _ in range(8)]
+    assert len(set(found)) == 8
+
+
+def test_floats_stay_arguments() -> None:
+    @nc.jit_compile
+    def function(x: Any, a: float, b: float = 1.0) -> Any:
+        return (x * (a * 2 + 1) - b) / a, a + b
+
+    for a in (1.0, 2.0, 3.0, 4.0):
+        y, total = function(nc.tensor([1.0]), a, b=0.5)
+        assert y.item() == pytest.approx(((a * 2 + 1) - 0.5) / a)
+        assert total == a + 0.5
+        assert type(total) is float
+    assert function.cache_info().recordings == 1
+    assert function.cache_info().hits >= 2
+
+
+def test_a_float_that_decides_is_looked_at() -> None:
+    import math
+
+    @nc.jit_compile
+    def function(x: Any, a: float) -> Any:
+        if a > 1:
+            return x * a
+        return x - math.floor(a)
+
+    values = [2.0, 3.0, 0.5, 4.0, 0.25, 5.0, 0.5]
+    assert [function(nc.tensor([1.0]), a).item() for a in values] == [2.0, 3.0, 1.0, 4.0, 1.0, 5.0, 1.0]
+
+
+def test_exceptions_half_way_leave_everything_as_it_was() -> None:
+    model = nn.Linear(2, 1)
+    optimizer = nc.optim.Adam(model.parameters(), lr=0.1)
+    fail = [False]
+
+    @nc.jit_compile
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = model(x).sum()
+        loss.backward()
+        optimizer.step()
+        if x.shape[0] == 3:
+            raise ValueError("half-way")
+        return loss
+
+    step(nc.ones(1, 2))
+    step(nc.ones(1, 2))
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    steps = [state["step"] for state in optimizer.state.values()]
+    gradients = [p.grad.tolist() for p in model.parameters()]
+    with pytest.raises(ValueError, match="half-way"):
+        step(nc.ones(3, 2))
+    for name, tensor in model.state_dict().items():
+        assert tensor.tolist() == before[name].tolist()
+    assert [state["step"] for state in optimizer.state.values()] == steps
+    assert [p.grad.tolist() for p in model.parameters()] == gradients
+    assert not fail[0]
+    step(nc.ones(1, 2))
+
+
+def test_shapes_that_change_at_every_call() -> None:
+    @nc.jit_compile
+    def function(x: Any) -> Any:
+        return (x * 2).sum()
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for size in range(1, 24):
+            assert function(nc.ones(size)).item() == 2.0 * size
+    texts = [str(w.message) for w in seen if issubclass(w.category, nc.JitWarning)]
+    assert len(texts) == 1
+    assert "the argument that changes is x: a tensor of shape [16]" in texts[0]
+    assert function.cache_info().recordings <= 16
+
+
+def test_arguments_of_every_kind() -> None:
+    @nc.jit_compile
+    def function(*pairs: Any, scale: int = 1, **named: Any) -> dict:
+        total = sum(a * b for a, b in pairs)
+        return {"total": total * scale, "named": [named["z"]["w"] + 1, None, "text"], "pairs": pairs[0]}
+
+    x, y = nc.tensor([2.0]), nc.tensor([3.0])
+    for scale in (1, 1, 1, 2):
+        found = function((x, y), (y, y), scale=scale, z={"w": x})
+        assert found["total"].item() == 15.0 * scale
+        assert found["named"][0].item() == 3.0
+        assert found["named"][1:] == [None, "text"]
+        assert found["pairs"][0] is x
+    assert function.cache_info().hits >= 1
+
+
+def test_the_same_tensor_twice() -> None:
+    function = nc.jit_compile(lambda a, b: a * 10 + b)
+    x, y = nc.tensor([1.0]), nc.tensor([2.0])
+    assert [function(x, x).item() for _ in range(3)] == [11.0] * 3
+    assert [function(x, y).item() for _ in range(3)] == [12.0] * 3
+    assert function(y, y).item() == 22.0
+
+
+def test_an_argument_that_is_a_parameter() -> None:
+    weight = nc.tensor([5.0])
+    function = nc.jit_compile(lambda a: a + weight)
+    assert [function(nc.tensor([1.0])).item() for _ in range(3)] == [6.0] * 3
+    assert function(weight).item() == 10.0
+    assert function(nc.tensor([2.0])).item() == 7.0
+
+
+def test_generators_are_refused() -> None:
+    def numbers(x: Any) -> Any:
+        yield x
+
+    with pytest.raises(TypeError, match="generator"):
+        nc.jit_compile(numbers)
+    with pytest.raises(TypeError, match="expected a function"):
+        nc.jit_compile(3)
+
+
+def test_recursion_and_nesting() -> None:
+    @nc.jit_compile
+    def power(x: Any, n: int) -> Any:
+        return x if n == 1 else x * power(x, n - 1)
+
+    @nc.jit_compile
+    def outer(x: Any) -> Any:
+        return power(x, 3) + 1
+
+    assert [outer(nc.tensor([2.0])).item() for _ in range(3)] == [9.0] * 3
+    assert outer.cache_info().hits == 2
+
+
+def test_two_threads_at_once() -> None:
+    weight = nc.tensor([3.0])
+    function = nc.jit_compile(lambda x: (x * weight).exp().sum())
+    wrong: list[Any] = []
+
+    def work(start: int) -> None:
+        for k in range(20):
+            value = 0.01 * (start + k)
+            found = function(nc.tensor([value])).item()
+            if found != pytest.approx(float(np.exp(3 * value)), rel=1e-5):
+                wrong.append((value, found))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in (0, 7)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_numpy_arguments_are_traced() -> None:
+    function = nc.jit_compile(lambda a: nc.tensor(a) * 2)
+    array = np.ones(2, np.float32)
+    with pytest.warns(nc.JitWarning, match="NumPy array"):
+        assert function(array).tolist() == [2.0, 2.0]
+    array[:] = 5
+    assert function(array).tolist() == [10.0, 10.0]
+
+
+def test_a_watched_array_is_read_anew() -> None:
+    array = np.ones(2, np.float32)
+    function = nc.jit_compile(lambda x: x * nc.tensor(array))
+    assert [function(nc.ones(2)).tolist() for _ in range(3)] == [[1.0, 1.0]] * 3
+    array[:] = 4
+    assert function(nc.ones(2)).tolist() == [4.0, 4.0]
+
+
+def test_results_are_fresh_tensors() -> None:
+    function = nc.jit_compile(lambda x: x + 1)
+    first = function(nc.tensor([1.0]))
+    found = [function(nc.tensor([float(k)])) for k in range(4)]
+    assert [t.item() for t in found] == [1.0, 2.0, 3.0, 4.0]
+    assert first.item() == 2.0
+
+
+def test_learning_rates_set_by_hand_outside() -> None:
+    w = nc.tensor([1.0], requires_grad=True)
+    optimizer = nc.optim.SGD([w], lr=0.5)
+
+    @nc.jit_compile
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = (w * 2).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for rate in (0.5, 0.25, 0.125, 0.0625):
+        optimizer.param_groups[0]["lr"] = rate
+        step()
+    assert w.item() == 1 - 2 * (0.5 + 0.25 + 0.125 + 0.0625)
+    assert step.cache_info().hits >= 2
+
+
+def test_learning_rates_set_by_hand_inside() -> None:
+    w = nc.tensor([1.0], requires_grad=True)
+    optimizer = nc.optim.SGD([w], lr=0.5)
+
+    @nc.jit_compile
+    def step() -> None:
+        optimizer.param_groups[0]["lr"] *= 0.5
+        optimizer.zero_grad()
+        (w * 2).sum().backward()
+        optimizer.step()
+
+    with pytest.warns(nc.JitWarning, match="numbers of an optimizer"):
+        step()
+    step()
+    step()
+    assert w.item() == 1 - 2 * (0.25 + 0.125 + 0.0625)
+
+
+def test_parameters_are_updated_where_they_are() -> None:
+    """A replayed step has no second copy of the parameters at any time."""
+    model = nn.Linear(512, 512, bias=False)
+    optimizer = nc.optim.SGD(model.parameters(), lr=0.1)
+    x = nc.ones(1, 512)
+
+    @nc.jit_compile
+    def step(x: Any) -> None:
+        optimizer.zero_grad()
+        model(x).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step(x)
+    step(x)
+    nc.synchronize()
+    gc.collect()
+    in_use = nc.profiler.memory_in_use()
+    nc.profiler.reset_peak_memory()
+    step(x)
+    assert nc.profiler.peak_memory() - in_use < 512 * 512 * 4
+    assert step.cache_info().hits >= 1
+
+
+def test_index_errors_name_the_line() -> None:
+    function = nc.jit_compile(lambda x, y: F.cross_entropy(x, y))
+    x = nc.zeros(2, 3)
+    for _ in range(3):
+        function(x, nc.tensor([0, 2])).item()
+    with pytest.raises(IndexError, match=r"cross_entropy.*test_state.py"):
+        function(x, nc.tensor([0, 3])).item()

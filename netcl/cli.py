@@ -1,9 +1,13 @@
-"""The `netcl` command: train the examples, list the devices. Heavy imports wait until a command needs them."""
+"""The `netcl` command: train the examples, list the devices, show a function's kernels.
+
+Heavy imports wait until a command needs them.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +24,7 @@ def main() -> None:
     """Deep learning on any OpenCL device."""
 
 
-@main.group()
+@main.group(short_help="Train an example on real data.")
 def train() -> None:
     """Train an example on real data; writes a checkpoint and learning curves."""
 
@@ -117,7 +121,71 @@ def load_example(name: str) -> ModuleType:
     raise click.ClickException(f"the example {name} is not installed; looked for {' and '.join(map(str, places))}")
 
 
-@main.command()
+@main.command("inspect")
+@click.argument("place", metavar="FILE:FUNCTION")
+@click.option("--shape", "shapes", multiple=True, metavar="NAME=32,64", help="A tensor for an argument; =32:int64 too.")
+@click.option("--value", "values", multiple=True, metavar="NAME=0.1", help="A Python value for an argument.")
+@click.option("--calls", type=_COUNT, default=1, help="Show the last of so many calls.", show_default=True)
+@click.option("--svg", default=None, metavar="PATH", help="Where the picture goes.  [default: FUNCTION.svg]")
+@click.option("--records", is_flag=True, help="List the recorded operations too.")
+@click.option("--device", default=None, help="cpu, gpu, opencl:1 or a part of a name; see `netcl devices`.")
+def inspect_(
+    place: str, shapes: tuple[str, ...], values: tuple[str, ...], calls: int, svg: str | None, records: bool,
+    device: str | None,
+) -> None:  # fmt: skip
+    """Show the kernels that a function becomes, and draw them.
+
+    FUNCTION is called once; it may be a function, a Module, or a whole training step. For example
+
+    \b
+        netcl inspect train.py:step --shape x=32,64 --shape y=32:int64
+    """
+    from netcl.core.device import device as find_device
+    from netcl.graph import tables
+    from netcl.graph.picture import drawn
+    from netcl.inspection import InspectError, UserError, inspect_function
+
+    try:
+        chosen = find_device(device)
+    except (ValueError, RuntimeError) as error:
+        raise click.ClickException(str(error)) from error
+    try:
+        with chosen:
+            found = inspect_function(place, _pairs("--shape", shapes), _pairs("--value", values), calls)
+    except InspectError as error:
+        raise click.ClickException(str(error)) from error
+    except UserError as error:
+        _print_own_part(error.error)
+        sys.exit(1)
+    if not found.reports:
+        click.echo("it records nothing")
+        return
+    for report in found.reports:
+        parts = [tables.recorded(report) if records else "", tables.table(report), tables.reasons(report)]
+        click.echo("\n\n".join([part for part in parts if part] + [tables.memory(report)]) + "\n")
+    path = svg or f"{place.rpartition(':')[2]}.svg"
+    drawn(found, path, "svg")
+    click.echo(f"the picture is in {path}")
+
+
+def _print_own_part(error: BaseException) -> None:
+    """The traceback from where the user's code begins."""
+    trace = error.__traceback__
+    machinery = (str(Path(__file__).parent), "<frozen ")
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(machinery):
+        trace = trace.tb_next
+    traceback.print_exception(error.with_traceback(trace))
+
+
+def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
+    """NAME=TEXT, by name."""
+    for text in texts:
+        if "=" not in text:
+            raise click.UsageError(f"{option} {text}: expected NAME=..., the name of an argument of the function")
+    return dict(text.split("=", 1) for text in texts)
+
+
+@main.command(short_help="List the OpenCL devices and what they can do.")
 def devices() -> None:
     """List every OpenCL device, what it can do by probe, and which is the default."""
     from rich.console import Console

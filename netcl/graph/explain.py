@@ -20,7 +20,7 @@ from netcl.graph.layout import nbytes
 from netcl.graph.planner import Builder, Design
 from netcl.graph.primitives import TABLE
 from netcl.graph.schedule import Kernel, space_of
-from netcl.graph.value import Trace, Value
+from netcl.graph.value import Trace, Value, open_traces
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,12 @@ class Array:
     shape: Shape
 
     @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
     def bytes(self) -> int:
-        return prod(self.shape) * by_name(self.dtype).itemsize
+        return self.size * by_name(self.dtype).itemsize
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype}{list(self.shape)}"
@@ -165,6 +169,13 @@ def explain(tensors: Any, names: Mapping[str, Any] | None = None) -> Explanation
             traces[id(value.trace)] = value.trace
     known = {id(value): name for name, tensor in (names or {}).items() for value in values_in(tensor)}
     return Explanation([report(trace, known) for trace in traces.values()])
+
+
+def pending(names: Mapping[str, Any] | None = None) -> Explanation:
+    """As `explain`, for all that this thread has pending."""
+    known = {id(value): name for name, tensor in (names or {}).items() for value in values_in(tensor)}
+    reports = [report(trace, known) for trace in open_traces()]
+    return Explanation([one for one in reports if one.kernels])
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netcl.core.errors import readable
-from netcl.graph.explain import KernelReport, Operation, Report, space_text
+from netcl.graph.explain import Array, KernelReport, Operation, Report, space_text
 
 
 def text_of(report: Report) -> str:
@@ -93,14 +93,17 @@ def memory(report: Report) -> str:
 
 def table(report: Report) -> str:
     """The kernels as a table."""
-    head = ("kernel", "launch", "name", "over", "reads", "writes", "operations")
+    head = ("", "launch", "kernel", "over", "reads", "", "writes", "", "operations")
     rows = [
-        (str(k.number), str(k.launch), k.name, space_text(k.space), readable(k.bytes_read), readable(k.bytes_written),
-         k.summary(6))
+        (str(k.number), str(k.launch), k.name, space_text(k.space), *_amount(k.reads), *_amount(k.writes), k.summary(5))
         for k in report.kernels
-    ]  # fmt: skip
-    total = f"{counted(report)} on {report.device}"
-    return "\n".join([*_columns([head, *rows]), total, memory(report)])
+    ]
+    return "\n".join([f"{counted(report)} on {report.device}, for {report.target} code", *_columns([head, *rows])])
+
+
+def _amount(arrays: Sequence[Array]) -> tuple[str, str]:
+    """How many elements, and bytes."""
+    return f"{sum(array.size for array in arrays):,}", readable(sum(array.bytes for array in arrays))
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:

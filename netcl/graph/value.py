@@ -353,6 +353,11 @@ def user_line() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
+def open_traces() -> list[Trace]:
+    """What this thread has recorded and not run."""
+    return [trace for trace in _pending.traces.values() if trace.records]
+
+
 def flush_thread() -> None:
     """Run everything that this thread has recorded."""
     if _pending.recorder is not None:

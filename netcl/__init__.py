@@ -41,6 +41,7 @@ from netcl.ops.gathering import *
 from netcl.ops.indexing import *
 from netcl.ops.interchange import *
 from netcl.ops.joining import *
+from netcl.ops.layouts import *
 from netcl.ops.linalg import *
 from netcl.ops.masks import *
 from netcl.ops.matrix_functions import *

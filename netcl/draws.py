@@ -116,9 +116,11 @@ def permutation(engine: Engine, count: int) -> Array:
 # ---- normal ------------------------------------------------------------------------------------------------------
 
 
-def normal(engine: Engine, count: int, mean: float, std: float, dtype: np.dtype) -> Array:
+def normal(
+    engine: Engine, count: int, mean: float, std: float, dtype: np.dtype, one_by_one: bool = False
+) -> Array:
     """N(mean, std**2): below 16 elements one by one in float64, else Box-Muller in blocks of 16."""
-    if count < 16:
+    if count < 16 or one_by_one:
         return np.array([_next_normal(engine) * std + mean for _ in range(count)], np.float64).astype(dtype)
     wide = dtype == np.float64
     unit = unit_float64 if wide else unit_float32

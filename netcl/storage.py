@@ -30,12 +30,13 @@ _families = itertools.count(1)
 class Storage:
     """The tensors that share elements."""
 
-    __slots__ = ("limit", "members", "shape")
+    __slots__ = ("__weakref__", "limit", "members", "seen_as", "shape")
 
     def __init__(self, base: Tensor):
         self.shape: Shape = base._value.shape
         self.members = [ref(base)]
         self.limit = 16
+        self.seen_as: list[ref[Storage]] = []  # the same bytes as elements of another dtype
 
     def add(self, tensor: Tensor) -> None:
         members = self.members
@@ -123,7 +124,11 @@ def recording_views() -> bool:
 
 
 def check_writable(name: str, tensor: Tensor) -> None:
-    """RuntimeError where PyTorch forbids it: leaves that require a gradient and their views, repeated elements."""
+    """RuntimeError where PyTorch forbids it: leaves that require a gradient and their views, repeated elements.
+
+    And for elements that are also seen as those of another dtype.
+    """
+    _check_seen(name, tensor)
     if tape.is_grad_enabled() and tensor._tracked:
         if tensor._node is None:
             raise RuntimeError(
@@ -146,6 +151,14 @@ def check_writable(name: str, tensor: Tensor) -> None:
             )
 
 
+def _check_seen(name: str, tensor: Tensor) -> None:
+    if tensor._storage is not None and any(seen() is not None for seen in tensor._storage.seen_as):
+        raise RuntimeError(
+            f"{name}: the same bytes are seen as elements of two dtypes, by x.view(dtype): netcl doesn't write to "
+            "them; clone() one of the two"
+        )
+
+
 def write(tensor: Tensor, new: Tensor) -> Tensor:
     """The tensor, and all that share its elements, get those of `new` (same shape and dtype), with its gradient."""
     graph = tape.is_grad_enabled()
@@ -160,6 +173,7 @@ def write(tensor: Tensor, new: Tensor) -> Tensor:
 
 def assign(tensor: Tensor, value: Value) -> None:
     """As `write`, outside the gradient graph: what optimizers and initialisers do."""
+    _check_seen("a write outside the gradient graph", tensor)
     storage = tensor._storage
     if storage is not None and not tensor._chain and not storage.others(tensor):
         storage = tensor._storage = None

@@ -59,7 +59,7 @@ class Tensor:
 
     # What most tensors have is kept on the class: making a tensor is the hot path of recording.
     _tracked = False  # requires_grad, without the check on setting it
-    grad: Tensor | None = None
+    _grad: Tensor | None = None
     _node: Any = None
     _output = 0
     _version = 0
@@ -199,6 +199,24 @@ class Tensor:
         return self
 
     # ---- gradients ----
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What backward() has added up for this leaf. Setting it to another shape, dtype or device raises."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, gradient: Tensor | None) -> None:
+        if gradient is not None:
+            if not isinstance(gradient, Tensor):
+                raise TypeError(f"grad: expected a Tensor or None, got {type(gradient).__name__}")
+            own, given = self._value, gradient._value
+            if (own.shape, own.dtype, own.device) != (given.shape, given.dtype, given.device):
+                raise RuntimeError(
+                    f"grad: a gradient of shape {list(given.shape)}, {given.dtype} on {given.device} does not fit a "
+                    f"tensor of shape {list(own.shape)}, {own.dtype} on {own.device}"
+                )
+        self._grad = gradient
 
     def backward(
         self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False,
@@ -375,6 +393,7 @@ def from_data(data: Any, dtype: DType | None, device: Any) -> Value:
 
 def host_array(data: Any, dtype: DType | None) -> np.ndarray:
     """Host data as a C-contiguous array of the dtype that PyTorch would choose."""
+    dtype = dtypes.of(dtype)
     if dtype is not None and not isinstance(dtype, DType):
         raise TypeError(
             f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}; a shape goes to nc.zeros() or nc.full()"

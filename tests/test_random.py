@@ -158,3 +158,26 @@ def test_bad_input_raises_pytorchs_kind_of_error() -> None:
         random.set_rng_state(nc.zeros(3))
     with pytest.raises(RuntimeError, match="no_grad"):
         nc.zeros(2, requires_grad=True).uniform_()
+
+
+VIEWS = {
+    "transposed": lambda t: t.empty(3, 5).T,
+    "many transposed": lambda t: t.zeros(20, 5).T,
+    "columns": lambda t: t.zeros(10, 20)[:, 3:],
+    "every second": lambda t: t.zeros(10, 20)[::2, ::3],
+    "permuted": lambda t: t.zeros(2, 3, 4).permute(2, 0, 1),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_are_filled_in_the_order_of_their_memory(name: str, torch) -> None:
+    for fill in (
+        lambda x: x.normal_(1, 2), lambda x: x.uniform_(-1, 3), lambda x: x.random_(0, 9),
+        lambda x: x.log_normal_(), lambda x: x.cauchy_(),
+    ):  # fmt: skip
+        nc.manual_seed(5)
+        torch.manual_seed(5)
+        ours, theirs = VIEWS[name](nc), VIEWS[name](torch)
+        fill(ours)
+        fill(theirs)
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)

@@ -100,16 +100,16 @@ def _leading_to(wanted: set[tuple[int, int]], starts: Iterable[Node | None], sin
 
 def accumulate(tensor: Any, gradient: Any) -> None:
     """Add a whole gradient to a tensor's `.grad`, in place unless the sum itself is to be differentiated."""
-    if tensor.grad is None:
-        tensor.grad = _alias(gradient)  # a tensor of its own: two leaves may have been sent the same one
+    if tensor._grad is None:
+        tensor._grad = _alias(gradient)  # a tensor of its own: two leaves may have been sent the same one
     elif _state.enabled:
-        tensor.grad = tensor.grad + gradient
+        tensor._grad = tensor._grad + gradient
     else:
-        total = tensor.grad + gradient
-        if total.dtype is tensor.grad.dtype:
-            tensor.grad._assign(total._value)
+        total = tensor._grad + gradient
+        if total.dtype is tensor._grad.dtype:
+            tensor._grad._assign(total._value)
         else:
-            tensor.grad = total
+            tensor._grad = total
     if tensor._accumulate_hooks:
         for hook in list(tensor._accumulate_hooks.values()):
             hook(tensor)

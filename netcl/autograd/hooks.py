@@ -38,8 +38,8 @@ def through_result_hooks(node: Any, gradients: list[Any]) -> None:
     for output, keeper in node.retained.items() if node.retained else ():
         tensor = keeper()
         if tensor is not None and gradients[output] is not None:
-            before = tensor.grad
-            tensor.grad = tape._alias(gradients[output]) if before is None else before + gradients[output]
+            before = tensor._grad
+            tensor._grad = tape._alias(gradients[output]) if before is None else before + gradients[output]
 
 
 def watched_gradients(node: Any, gradients: list[Any], create_graph: bool) -> Iterable[Any]:

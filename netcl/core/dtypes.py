@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -66,6 +67,14 @@ default_float = float32  # what Python's floats become; set by nc.set_default_dt
 def category_default(category: int) -> DType:
     """The dtype of Python's bools, ints and floats."""
     return (bool_, int64, default_float)[category]
+
+
+_OF_PYTHON = {bool: bool_, int: int64, float: float64}
+
+
+def of(dtype: Any) -> Any:
+    """Python's bool, int and float as the dtypes that PyTorch takes them for; anything else as it is."""
+    return _OF_PYTHON.get(dtype, dtype) if type(dtype) is type else dtype
 
 
 def by_name(name: str) -> DType:

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from netcl.data.host import HostTensor, batch_tensor
-from netcl.tensor import Tensor, to_host
+from netcl.tensor import Tensor, host_array, to_host
 
 
 def default_collate(batch: Sequence[Any]) -> Any:
-    """Samples put together along a new first dimension: tensors, arrays and numbers become tensors, strings a list;
+    """Samples put together along a new first dimension: tensors, arrays and numbers become tensors, strings stay;
     mappings, tuples and lists are put together entry by entry. In a worker the tensors are NumPy arrays (HostTensor).
 
     TypeError for other things, RuntimeError for samples that don't fit together.
 
     >>> from netcl.data import default_collate
     >>> default_collate([(1, "a"), (2, "b")])
-    [tensor([1, 2]), ['a', 'b']]
+    [tensor([1, 2]), ('a', 'b')]
     """
     if not len(batch):
         raise RuntimeError("default_collate: a batch needs at least one sample")
@@ -29,14 +29,12 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, (np.ndarray, np.generic)):
         device = first.place if isinstance(first, HostTensor) else None
         return batch_tensor(_stacked([np.asarray(sample) for sample in batch]), device)
-    if isinstance(first, bool):
-        return batch_tensor(np.array(batch, np.bool_))
     if isinstance(first, float):
         return batch_tensor(np.array(batch, np.float64))
-    if isinstance(first, int):
-        return batch_tensor(np.array(batch, np.int64))
+    if isinstance(first, int):  # and bool, alone or mixed with other numbers
+        return batch_tensor(host_array(list(batch), None))
     if isinstance(first, (str, bytes)):
-        return list(batch)
+        return batch
     if isinstance(first, Mapping):
         return {key: default_collate([sample[key] for sample in batch]) for key in first}
     if isinstance(first, Sequence):

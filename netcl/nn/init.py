@@ -5,21 +5,25 @@ Each fills a tensor in place, outside the gradient graph, and returns it.
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from netcl import draws
 from netcl.autograd.tape import no_grad
-from netcl.draws import Engine, normal, uniform
+from netcl.draws import Engine
 from netcl.ops.sampling import normal_fill, uniform_fill
 from netcl.random import Generator, permutation, stream_of
 from netcl.tensor import Tensor, to_host, upload
 
 __all__ = """
-    calculate_gain constant_ dirac_ eye_ kaiming_normal_ kaiming_uniform_ normal_ ones_ orthogonal_ sparse_
-    trunc_normal_ uniform_ xavier_normal_ xavier_uniform_ zeros_
+    calculate_gain constant constant_ dirac dirac_ eye eye_ kaiming_normal kaiming_normal_ kaiming_uniform
+    kaiming_uniform_ normal normal_ ones_ orthogonal orthogonal_ sparse sparse_ trunc_normal_ uniform uniform_
+    xavier_normal xavier_normal_ xavier_uniform xavier_uniform_ zeros_
 """.split()
 
 
@@ -68,9 +72,9 @@ def trunc_normal_(
 def _from_the_middle(engine: Engine, count: int, mean: float, std: float, a: float, b: float, dtype: Any) -> np.ndarray:
     """Normal numbers between a and b, where many lie: the others are drawn again."""
     low, high = np.asarray(a).astype(dtype), np.asarray(b).astype(dtype)
-    drawn = normal(engine, count, mean, std, dtype)
+    drawn = draws.normal(engine, count, mean, std, dtype)
     while (outside := (drawn < low) | (drawn > high)).any():
-        drawn = np.where(outside, normal(engine, count, mean, std, dtype), drawn)
+        drawn = np.where(outside, draws.normal(engine, count, mean, std, dtype), drawn)
     return drawn
 
 
@@ -81,11 +85,11 @@ def _from_the_tail(engine: Engine, count: int, mean: float, std: float, a: float
     number = dtype.type
     result, pending = None, np.ones(count, bool)
     while result is None or pending.any():
-        candidates = uniform(engine, count, a, b, dtype)
+        candidates = draws.uniform(engine, count, a, b, dtype)
         result = candidates if result is None else np.where(pending, candidates, result)
         density = ((candidates - number(mean)) / number(std)) ** 2 * number(-0.5) - number(peak)
         with np.errstate(divide="ignore"):
-            pending &= np.log(uniform(engine, count, 0.0, 1.0, dtype)) > density
+            pending &= np.log(draws.uniform(engine, count, 0.0, 1.0, dtype)) > density
     return result
 
 
@@ -139,7 +143,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     wide = np.float64 if tensor.dtype.numpy == np.float64 else np.float32
     stream = stream_of(generator)
     with stream.lock:
-        drawn = normal(stream.engine, tensor.numel(), 0.0, 1.0, tensor.dtype.numpy).reshape(rows, -1).astype(wide)
+        drawn = draws.normal(stream.engine, tensor.numel(), 0.0, 1.0, tensor.dtype.numpy).reshape(rows, -1).astype(wide)
     tall: Any = drawn if rows >= drawn.shape[1] else drawn.T
     q, r = np.linalg.qr(tall)
     q = q * np.sign(np.diag(r))
@@ -233,3 +237,23 @@ def kaiming_normal_(
     if 0 in tensor.shape:
         return tensor
     return normal_fill(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
+
+
+def _older(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function under the name that it had before PyTorch 0.4: it warns, and does the same."""
+    name = function.__name__.removesuffix("_")
+
+    @functools.wraps(function)
+    def older(*args: Any, **kwargs: Any) -> Tensor:
+        warnings.warn(f"nn.init.{name} is the older name of nn.init.{name}_", FutureWarning, stacklevel=2)
+        return function(*args, **kwargs)
+
+    older.__name__ = older.__qualname__ = name
+    return older
+
+
+constant, dirac, eye = _older(constant_), _older(dirac_), _older(eye_)
+normal, orthogonal = _older(normal_), _older(orthogonal_)
+kaiming_normal, kaiming_uniform = _older(kaiming_normal_), _older(kaiming_uniform_)
+sparse, uniform = _older(sparse_), _older(uniform_)
+xavier_normal, xavier_uniform = _older(xavier_normal_), _older(xavier_uniform_)

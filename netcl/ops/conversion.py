@@ -34,7 +34,7 @@ def to(
     """
     rest = list(args)
     if rest:
-        first = rest.pop(0)
+        first = dtypes.of(rest.pop(0))
         if isinstance(first, DType) and dtype is None:
             dtype = first
         elif isinstance(first, Tensor) and dtype is None and device is None:

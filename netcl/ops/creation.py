@@ -116,7 +116,7 @@ def full(
     size: Any, fill_value: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of one number. Takes no memory until something needs it there."""
-    shape = _checked_sizes("full", (size,))
+    shape, dtype = _checked_sizes("full", (size,)), dtypes.of(dtype)
     if isinstance(fill_value, Tensor):
         return full(shape, fill_value.item(), dtype or fill_value.dtype, device, requires_grad)
     if isinstance(fill_value, np.generic):
@@ -178,7 +178,7 @@ def empty(
     *args: Any, size: Any = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of arbitrary elements: whatever its memory held before. Launches nothing."""
-    shape, dtype = _checked_sizes("empty", args if size is None else (size,)), dtype or dtypes.default_float
+    shape, dtype = _checked_sizes("empty", args if size is None else (size,)), dtypes.of(dtype) or dtypes.default_float
     if not isinstance(dtype, DType):
         raise TypeError(f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}")
     target = find_device(device)
@@ -270,7 +270,7 @@ def eye(
 ) -> Tensor:
     """Ones on the diagonal of an n x m matrix (n x n without m), zeros elsewhere."""
     rows, columns = _checked_sizes("eye", (n, n if m is None else m))
-    dtype, target = dtype or dtypes.default_float, find_device(device)
+    dtype, target = dtypes.of(dtype) or dtypes.default_float, find_device(device)
     target.require(dtype)
     shape = (rows, columns)
     result = (iota(shape, 0, target) == iota(shape, 1, target)).to(dtype)

@@ -335,6 +335,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 
 def cast(input: Tensor, dtype: DType) -> Tensor:
     """The same values in another dtype."""
+    dtype = dtypes.of(dtype)
     if not isinstance(dtype, DType):
         raise TypeError(f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}")
     if input.dtype is dtype:

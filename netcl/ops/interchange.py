@@ -85,7 +85,7 @@ def __reduce_ex__(self: Tensor, protocol: Any) -> Any:
 
 def _attributes(tensor: Tensor) -> dict:
     """What the user has set on a tensor."""
-    return {name: value for name, value in tensor.__dict__.items() if name[0] != "_" and name != "grad"}
+    return {name: value for name, value in tensor.__dict__.items() if name[0] != "_"}
 
 
 def _rebuilt(kind: type, raw: bytes, shape: tuple, dtype: DType, requires_grad: bool, attributes: dict) -> Tensor:

@@ -28,6 +28,7 @@ from netcl.ops import (
     inplace,
     interchange,
     joining,
+    layouts,
     linalg,
     masks,
     matrix_functions,
@@ -104,7 +105,7 @@ _MODULES = (
     inplace, creation, conversion, interchange, sampling, gathering, scattering, masks, joining, splitting, extrema,
     truth, statistics, norms, rearrange, repeats, triangles, patches, sorting, ranks, searching, distinct, counting,
     differences, fused_ops, queries, products, einsum, distances, factorizations, spectra, matrix_functions,
-    view_scatter,
+    view_scatter, layouts,
 )  # fmt: skip
 
 

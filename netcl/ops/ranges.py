@@ -51,7 +51,7 @@ def arange(
     floating = any(isinstance(x, float) for x in (start, end, step))
     if not all(isfinite(x) for x in (start, end, step)):
         raise RuntimeError(f"arange: unsupported range: {start} to {end} in steps of {step}")
-    dtype = dtype or (dtypes.default_float if floating else dtypes.int64)
+    dtype = dtypes.of(dtype) or (dtypes.default_float if floating else dtypes.int64)
     target = find_device(device)
     if dtype.category < 2 and floating:  # counted with the numbers given, or, for int64, with what is left of them
         if dtype is dtypes.int64:
@@ -91,7 +91,7 @@ def linspace(
     >>> nc.linspace(0, 1, 5)
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
-    dtype = dtype or dtypes.default_float
+    dtype = dtypes.of(dtype) or dtypes.default_float
     elements = _spaced("linspace", start, end, steps, dtype)
     return tensor(elements.astype(dtype.numpy), None, find_device(device), requires_grad)
 
@@ -101,7 +101,7 @@ def logspace(
     requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """base to the power of `steps` evenly spaced exponents from start to end; float32 unless dtype says else."""
-    dtype = dtype or dtypes.default_float
+    dtype = dtypes.of(dtype) or dtypes.default_float
     with np.errstate(over="ignore", invalid="ignore"):
         elements = np.power(float(base), _spaced("logspace", start, end, steps, dtype))
         return tensor(elements.astype(dtype.numpy), None, find_device(device), requires_grad)

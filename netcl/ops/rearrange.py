@@ -12,11 +12,11 @@ from netcl.ops.shape import apply_view, axis_of, expand, matrix_transpose, permu
 from netcl.tensor import Size, Tensor
 
 __all__ = [
-    "adjoint", "as_strided", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes", "broadcast_tensors",
+    "adjoint", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes", "broadcast_tensors",
     "broadcast_to", "meshgrid", "moveaxis", "movedim", "ravel", "swapaxes", "swapdims", "unflatten",
 ]  # fmt: skip
 METHODS = [
-    "adjoint", "as_strided", "broadcast_to", "expand_as", "moveaxis", "movedim", "ravel", "reshape_as", "swapaxes",
+    "adjoint", "broadcast_to", "expand_as", "moveaxis", "movedim", "ravel", "reshape_as", "swapaxes",
     "sum_to_size", "swapdims", "unflatten", "view_as",
 ]  # fmt: skip
 
@@ -215,11 +215,3 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
         order = (1, 0, *range(2, len(shape)))
         return tuple(permute(grid, order) for grid in grids)
     return tuple(grids)
-
-
-def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: Any = None) -> Tensor:
-    """Not here: a tensor of netcl is not tied to a layout of memory."""
-    raise NotImplementedError(
-        f"as_strided: tensors of netcl have no layout of memory to address (asked for size {size}, stride {stride}, "
-        f"offset {storage_offset}); use reshape, expand, slices, diagonal or Tensor.unfold"
-    )

@@ -32,7 +32,7 @@ METHODS = """
 
 
 def _floating(name: str, dtype: DType | None) -> DType:
-    dtype = dtype or dtypes.default_float
+    dtype = dtypes.of(dtype) or dtypes.default_float
     if dtype.category != 2:
         raise RuntimeError(f"{name}: expected a floating-point dtype, got {dtype}")
     return dtype
@@ -108,7 +108,7 @@ def randint(
     low, high, size = _bounds("randint", args, low, high, size)
     if low >= high:
         raise RuntimeError(f"randint: expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    dtype, shape, stream = dtype or dtypes.int64, sizes("randint", (size,)), stream_of(generator)
+    dtype, shape, stream = dtypes.of(dtype) or dtypes.int64, sizes("randint", (size,)), stream_of(generator)
     _check_fit("randint", low, high, dtype)
     result = _drawn(stream, shape, dtype, device, lambda e: draws.integers(e, prod(shape), low, high))
     return _asked(result, requires_grad)
@@ -226,10 +226,25 @@ def _draw(name: str, tensor: Tensor, generator: Generator | None, draw: Callable
     """The tensor filled by draw(engine, count, *args)."""
     if tensor._tracked and tensor._node is None and tape.is_grad_enabled():
         raise RuntimeError(f"{name}: a leaf that requires a gradient can't be changed in place but under nc.no_grad()")
-    shape = tuple(tensor.shape)
-    made = _drawn(stream_of(generator), shape, tensor.dtype, tensor.device, lambda e: draw(e, prod(shape), *args))
+    shape, order = tuple(tensor.shape), _order_in_memory(tensor)
+
+    def drawn(engine: Any) -> np.ndarray:
+        array: np.ndarray = draw(engine, prod(shape), *args)
+        if order is None:
+            return array
+        return array.reshape([shape[d] for d in order]).transpose(np.argsort(order))
+
+    made = _drawn(stream_of(generator), shape, tensor.dtype, tensor.device, drawn)
     with tape.no_grad():
         return tensor.copy_(made)
+
+
+def _order_in_memory(tensor: Tensor) -> list[int] | None:
+    """The dimensions of a view with strides as PyTorch goes through them: the longest strides first."""
+    if tensor.is_contiguous():
+        return None
+    strides = tensor.stride()
+    return sorted(range(tensor.ndim), key=lambda d: -strides[d])
 
 
 def uniform_fill(tensor: Tensor, low: float, high: float, generator: Generator | None = None) -> Tensor:
@@ -257,7 +272,7 @@ def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Ge
     dtype = _floating("normal_", input.dtype)
     if not std >= 0:
         raise RuntimeError(f"normal_ expects std >= 0.0, but found std {std}")
-    return _draw("normal_", input, generator, draws.normal, mean, std, dtype.numpy)
+    return _draw("normal_", input, generator, draws.normal, mean, std, dtype.numpy, not input.is_contiguous())
 
 
 def random_(input: Tensor, *bounds: int, generator: Generator | None = None) -> Tensor:
@@ -279,6 +294,8 @@ def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Generator | None = Non
     if isinstance(p, Tensor):
         _floating("bernoulli_", p.dtype)
     whole = np.broadcast_to(chances, input.shape)
+    order = _order_in_memory(input)
+    whole = whole if order is None else whole.transpose(order)
     return _draw("bernoulli_", input, generator, lambda engine, count: draws.bernoulli(engine, whole))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from netcl.autograd import tape
 from netcl.codegen.ir import contiguous_strides
+from netcl.core.dtypes import DType
 from netcl.storage import is_view, layout, recording_views, share, unshared_view
 from netcl.tensor import Tensor
 
@@ -69,7 +70,14 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
 
 
 def view(input: Tensor, *shape: Any) -> Tensor:
-    """The same elements in another shape, shared. RuntimeError where they would have to move: use reshape."""
+    """The same elements in another shape, shared. RuntimeError where they would have to move: use reshape.
+
+    view(dtype): the same bytes as elements of another dtype, to be read only.
+    """
+    if len(shape) == 1 and isinstance(shape[0], DType):
+        from netcl.ops.layouts import view_dtype
+
+        return view_dtype(input, shape[0])
     result = reshape(input, *shape)
     if result._storage is None and recording_views():
         raise RuntimeError(

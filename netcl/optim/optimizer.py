@@ -211,7 +211,7 @@ class Optimizer:
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
         for number, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {number}")
+            lines.append(f"{chr(10) * (number > 0)}Parameter Group {number}")
             lines.extend(f"    {key}: {group[key]}" for key in sorted(group) if key != "params")
         return "\n".join([*lines, ")"])
 
@@ -337,7 +337,7 @@ def record_update(
     if scalars is None:
         return
     operands = [p._value for p in parameters]
-    operands += [p.grad._value for p in parameters]  # type: ignore[union-attr]
+    operands += [p._grad._value for p in parameters]  # type: ignore[union-attr]
     for column in states:
         operands += [tensor._value for tensor in column]
     results = iter(record_many(name, operands, arg, scalars, kind.name))

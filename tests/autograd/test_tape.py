@@ -287,3 +287,21 @@ def test_so_does_a_composite_whose_gradient_is_made_when_it_runs():
     apply_composite("half_a_gradient", (a, b), None, lambda g, y, a, b, arg: (g * b, None)).sum().backward()
     with pytest.raises(NotImplementedError, match="half_a_gradient: not differentiable in operand 2 of 2"):
         b.grad.numpy()
+
+
+@pytest.mark.parametrize(
+    ("gradient", "error"),
+    [
+        (lambda t: t.ones(3), RuntimeError), (lambda t: t.ones(2, dtype=t.float64), RuntimeError),
+        (lambda t: 1, TypeError), (lambda t: np.ones(2, np.float32), TypeError),
+    ],
+)  # fmt: skip
+def test_a_gradient_that_does_not_fit_cannot_be_set(torch, gradient, error):
+    for t in (torch, nc):
+        x = t.ones(2, requires_grad=True)
+        with pytest.raises(error):
+            x.grad = gradient(t)
+        assert x.grad is None
+        x.grad = t.zeros(2)
+        (x * 3).sum().backward()
+        assert x.grad.tolist() == [3, 3]

@@ -144,7 +144,17 @@ def test_default_collate_keeps_named_tuples_and_stacks_tensors() -> None:
     assert isinstance(batch, point)
     assert batch.x.tolist() == [[1, 1], [0, 0]]
     assert batch.y.dtype is nc.bool
-    assert data.default_collate([[1, "a"], [2, "b"]])[1] == ["a", "b"]
+    assert data.default_collate([[1, "a"], [2, "b"]])[1] == ("a", "b")
+
+
+def test_numbers_and_strings_are_collated_as_in_pytorch(torch) -> None:
+    for samples in ([1, 2.5], [True, 2], [True, False], [2.5, 1], ["a", "b"], [b"a"], [("x", 1.5), ("y", 2)]):
+        ours, theirs = (t.utils.data.default_collate(samples) for t in (nc, torch))
+        if isinstance(theirs, torch.Tensor):
+            assert str(ours.dtype)[6:] == str(theirs.dtype)[6:]
+            assert ours.tolist() == theirs.tolist()
+        else:
+            assert str(ours).replace("netcl.", "torch.") == str(theirs)
 
 
 def test_a_collate_function_gets_the_samples_as_they_are() -> None:

@@ -69,3 +69,20 @@ def test_questions_about_tensors():
     assert nc.is_nonzero(x[0, :1]) and not nc.is_nonzero(nc.tensor(0))
     with pytest.raises(RuntimeError, match="one element"):
         nc.is_nonzero(x)
+
+
+def test_pythons_types_are_dtypes(torch):
+    makes = [
+        lambda t, kind: t.ones(2, dtype=kind), lambda t, kind: t.tensor([1, 0], dtype=kind),
+        lambda t, kind: t.zeros_like(t.ones(2), dtype=kind), lambda t, kind: t.tensor([1.5]).to(kind),
+        lambda t, kind: t.tensor([1.5]).to(dtype=kind), lambda t, kind: t.empty(2, dtype=kind) != 0,
+        lambda t, kind: t.full((2,), 1, dtype=kind), lambda t, kind: t.as_tensor([1], dtype=kind),
+        lambda t, kind: t.eye(2, dtype=kind), lambda t, kind: t.tensor([1]).new_zeros(2, dtype=kind),
+    ]  # fmt: skip
+    for kind in (float, int, bool):
+        for make in makes:
+            assert str(make(nc, kind).dtype)[6:] == str(make(torch, kind).dtype)[6:]
+    assert nc.arange(3, dtype=float).dtype is nc.float64
+    assert nc.rand(3, dtype=float).dtype is nc.float64
+    assert nc.randint(3, (3,), dtype=int).dtype is nc.int64
+    assert nc.ones(3).sum(dtype=float).dtype is nc.float64

@@ -93,3 +93,14 @@ def test_parameters_are_filled_outside_the_gradient_graph(device):
 def test_bad_input_raises(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+@pytest.mark.parametrize("name", ["normal", "uniform", "xavier_uniform", "kaiming_normal", "orthogonal", "eye"])
+def test_older_names_warn_and_do_the_same(torch, name: str):
+    nc.manual_seed(1)
+    torch.manual_seed(1)
+    with pytest.warns(FutureWarning, match=f"nn.init.{name}_"):
+        ours = getattr(nc.nn.init, name)(nc.empty(3, 5))
+    with pytest.warns(FutureWarning):
+        theirs = getattr(torch.nn.init, name)(torch.empty(3, 5))
+    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)

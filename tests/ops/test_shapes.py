@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from against_torch import check, numbers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from against_torch import check, numbers
 
 import netcl as nc
 
@@ -146,8 +146,3 @@ def test_what_pytorch_refuses_is_refused(torch, operation, error):
     for module in (nc, torch):
         with pytest.raises(error):
             operation(module, module.ones(3, 3))
-
-
-def test_as_strided_says_what_there_is_instead():
-    with pytest.raises(NotImplementedError, match="unfold"):
-        nc.zeros(4).as_strided((2, 2), (1, 1))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from against_torch import check, numbers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from against_torch import check, numbers
 
 import netcl as nc
 

@@ -252,6 +252,6 @@ def test_bad_arguments_raise_pytorchs_kind_of_error() -> None:
         optim.SGD([p]).load_state_dict(
             optim.SGD([{"params": [p]}, {"params": [nn.Parameter(nc.ones(1))]}]).state_dict()
         )
-    p.grad = nc.ones(3)
+    p._grad = nc.ones(3)  # p.grad = .. would refuse it
     with pytest.raises(RuntimeError, match="gradient"):
         optim.SGD([p]).step()

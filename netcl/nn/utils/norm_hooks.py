@@ -8,7 +8,7 @@ from typing import Any
 from netcl.autograd.tape import no_grad
 from netcl.nn.module import Module
 from netcl.nn.parameter import Parameter
-from netcl.nn.utils.parametrizations import SpectralNorm, WeightNorm
+from netcl.nn.utils.parametrizations import _SpectralNorm, _WeightNorm
 from netcl.tensor import Tensor
 
 
@@ -22,7 +22,7 @@ class _Hook:
         self.suffixes = suffixes
 
     def compute(self, module: Module) -> Tensor:
-        if isinstance(self.part, SpectralNorm):
+        if isinstance(self.part, _SpectralNorm):
             self.part.training = module.training
             self.part._u, self.part._v = getattr(module, self.name + "_u"), getattr(module, self.name + "_v")
         made: Tensor = self.part(*[getattr(module, self.name + suffix) for suffix in self.suffixes])
@@ -56,7 +56,7 @@ def _remove(kind: str, module: Module, name: str) -> Module:
 def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Module:
     """Train a weight's lengths and directions apart, as parameters weight_g and weight_v."""
     _refuse_twice("weight_norm", module, name)
-    part = WeightNorm(dim)
+    part = _WeightNorm(dim)
     weight = getattr(module, name)
     with no_grad():
         lengths, directions = part.right_inverse(weight.detach())
@@ -85,7 +85,7 @@ def spectral_norm(
     weight = getattr(module, name)
     if dim is None:
         dim = 1 if type(module).__name__.startswith("ConvTranspose") else 0
-    part = SpectralNorm(weight, n_power_iterations, dim, eps)
+    part = _SpectralNorm(weight, n_power_iterations, dim, eps)
     delattr(module, name)
     module.register_parameter(name + "_orig", weight)
     for suffix in ("_u", "_v"):

@@ -18,7 +18,7 @@ def norm_except_dim(v: Tensor, dim: int | None) -> Tensor:
     return (v * v).sum(others, keepdim=True).sqrt() if others else v.abs()
 
 
-class WeightNorm(Module):
+class _WeightNorm(Module):
     """A weight from its lengths along dim and its directions."""
 
     def __init__(self, dim: int | None) -> None:
@@ -37,11 +37,11 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
 
     Salimans, Kingma: Weight Normalization, 2016.
     """
-    register_parametrization(module, name, WeightNorm(dim), unsafe=True)
+    register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
     return module
 
 
-class SpectralNorm(Module):
+class _SpectralNorm(Module):
     """Divides by the largest singular value, which power iterations follow; u and v are its vectors."""
 
     def __init__(self, weight: Tensor, n_power_iterations: int, dim: int, eps: float) -> None:
@@ -105,7 +105,7 @@ def spectral_norm(
         raise ValueError(f"Module '{module}' has no parameter or buffer with name '{name}'")
     if dim is None:
         dim = 1 if type(module).__name__.startswith("ConvTranspose") else 0
-    register_parametrization(module, name, SpectralNorm(weight, n_power_iterations, dim, eps))
+    register_parametrization(module, name, _SpectralNorm(weight, n_power_iterations, dim, eps))
     return module
 
 

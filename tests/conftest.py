@@ -160,6 +160,9 @@ def forget() -> None:
         tape._state.packing.clear()
         tape._state.packing_refused, tape._state.check_nan = None, True
         tape._state.tapes.clear()
+    custom = sys.modules.get("netcl.ops.custom")
+    for name in list(custom._registered) if custom is not None else ():
+        custom.unregister_primitive(name)
     flags = sys.modules.get("netcl.graph.flags")
     for device, raised in list(flags._by_device.items()) if flags is not None else ():
         if raised.pending:

@@ -84,8 +84,11 @@ def apply(root: Path, diff: str) -> None:
     path.write_text(before.replace(old, new))
 
 
-@pytest.mark.parametrize("name", ["losses.md"])
-def test_the_examples_of_a_document_print_what_it_shows(name: str) -> None:
+@pytest.mark.parametrize("name", ["losses.md", "debugging.md", "own_operations.md"])
+def test_the_examples_of_a_document_print_what_it_shows(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     found = blocks(ROOT / "docs" / name)
     for (kind, code), (following, expected) in zip(found, [*found[1:], ("", "")], strict=True):

@@ -30,6 +30,7 @@ class Array:
     name: str
     dtype: str
     shape: Shape
+    made_by: str = ""  # the operation, where one made it
 
     @property
     def size(self) -> int:
@@ -304,20 +305,30 @@ class _Reporter:
     def _name_arrays(self) -> None:
         """What lies in memory: inputs, recorded results, and t1, t2, .. for what kernels leave to each other."""
         self.array_names: dict[Node, str] = {}
+        self.makers: dict[Node, str] = {}
         sources = [position for position, record in enumerate(self.trace.records) if record[0] == "input"]
         for node, number in self.builder.input_number.items():
             self.array_names[node] = self.labels[sources[number]]
         for position, node in self.design.nodes.items():
             if isinstance(node, Node):
-                self.array_names.setdefault(node, self.labels[position])
+                self._called(node, position)
         for position, (base, _, _) in self.design.results.items():
-            self.array_names.setdefault(base, self.labels[position])
+            self._called(base, position)
+
+    def _called(self, node: Node, position: int) -> None:
+        """The array of a node is known by the operation that was recorded at a position."""
+        if node not in self.array_names:
+            self.array_names[node] = self.labels[position]
+            op, arg, operands = self.trace.records[position]
+            op, arg, _ = self.trace.records[operands[0]] if op == "item" else (op, arg, ())
+            self.makers[node] = operation_name(op, arg)
 
     def _array(self, node: Node) -> Array:
         if node not in self.array_names:
             self.unnamed += 1
             self.array_names[node] = f"t{self.unnamed}"
-        return Array(self.array_names[node], node.dtype.name, node.shape)
+        made_by = "" if node.op == "input" else self.makers.get(node, node.op)
+        return Array(self.array_names[node], node.dtype.name, node.shape, made_by)
 
     def _kernel(self, number: int, launch: int) -> KernelReport:
         kernel, source = self.design.kernels[number], self.design.alone[number]
@@ -349,8 +360,9 @@ class _Reporter:
 
     def _why(self, reader: Node, later: Kernel, read: Node, earlier: Kernel) -> tuple[str, str]:
         reason, behind = self.design.scheduler.why_apart(reader, later, earlier)
+        array = self._array(read)
         words = {
-            "reader": reader.op, "read": f"{self._array(read).name} ({read.op})",
+            "reader": reader.op, "read": f"{array.name} ({array.made_by})",
             "own": space_text(space_of(reader)), "kernel": space_text(earlier.shape),
         }  # fmt: skip
         text = reason.value.format(**words)

@@ -100,7 +100,7 @@ def svg(explanation: Explanation) -> str:
 
 def _report(report: Report, top: float) -> tuple[list[str], float, float]:
     """The parts of one report, and how far they reach to the right and down."""
-    from netcl.graph.tables import counted
+    from netcl.graph.tables import counted, reasons
 
     under = top + 2.5 * _LINE
     before, width, first = _recorded(report, _MARGIN, under)
@@ -112,8 +112,8 @@ def _report(report: Report, top: float) -> tuple[list[str], float, float]:
         *before, *after,
     ]  # fmt: skip
     bottom, right = max(first, second) + _MARGIN, left + max(width, 320.0)
-    for edge in report.edges:
-        line = f"{edge.source} -> {edge.target}  {edge.array}, {readable(edge.array.bytes)}: {edge.text}"
+    for line in reasons(report).splitlines()[1:]:
+        line = line.strip()
         parts.append(_text(_MARGIN, bottom, line, "small"))
         right = max(right, _MARGIN + len(line) * 6.8)
         bottom += _LINE

@@ -78,7 +78,9 @@ def reasons(report: Report) -> str:
         return ""
     lines = ["why they are not fewer"]
     for edge in report.edges:
-        lines.append(f"  {edge.source} -> {edge.target}  {edge.array} ({readable(edge.array.bytes)}): {edge.text}")
+        array = edge.array
+        made = f"{array.name} ({array.made_by}), {array.dtype}{list(array.shape)}, {readable(array.bytes)}"
+        lines.append(f"  {edge.source} -> {edge.target}  {made}: {edge.text}")
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -9,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
+import netcl as nc
 from netcl import cli
 from netcl.inspection import InspectError, inspect_function
 
@@ -69,6 +71,9 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "random.py").write_text(TEXT)  # the name of a module of Python's own
     return "random.py"
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "debugging.md"
 
 
 def run(*arguments: str) -> Any:
@@ -148,3 +153,18 @@ def test_the_command_tells_errors_without_its_own_traceback(script: str):
     assert "KeyError: 'mine'" in result.output
     assert 'random.py"' in result.output
     assert "inspection.py" not in result.output
+
+
+def test_the_page_about_it_shows_what_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    if nc.device().target != "cpu":
+        pytest.skip("the page shows kernels for CPUs")
+    monkeypatch.chdir(tmp_path)
+    text = PAGE.read_text()
+    first, *_, step = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    exec(first, {})
+    assert (tmp_path / "step.svg").read_text() == PAGE.with_suffix(".svg").read_text()
+    (tmp_path / "step.py").write_text(step)
+    console = re.compile(r"^```console\n\$ netcl inspect ([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    ((command, shown),) = console.findall(text)
+    output = run(*command.split()).output
+    assert re.sub(r"opencl:\d+", "opencl:0", output) == shown

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,17 +29,6 @@ def slope_gradient(g: Any, y: Any, x: Any, slope: Any) -> tuple:
 
 SWISH = ("x / (1.0f + exp(-x))", swish_gradient)
 LEAK = ("x > 0 ? x : slope * x", slope_gradient)
-
-
-@pytest.fixture(autouse=True)
-def forgotten() -> Iterator[None]:
-    """Each test's operations are gone after it."""
-    from netcl.ops import custom
-
-    before = set(custom._registered)
-    yield
-    for name in set(custom._registered) - before:
-        nc.unregister_primitive(name)
 
 
 def np_swish(x: np.ndarray) -> np.ndarray:

@@ -160,6 +160,8 @@ def forget() -> None:
         tape._state.packing.clear()
         tape._state.packing_refused, tape._state.check_nan = None, True
         tape._state.tapes.clear()
+        tape._state.autocast, tape._state.autocast_cache = None, True
+        tape._state.autocast_dtypes.clear()
     custom = sys.modules.get("netcl.ops.custom")
     for name in list(custom._registered) if custom is not None else ():
         custom.unregister_primitive(name)

@@ -11,7 +11,7 @@ from typing import Any
 
 from netcl.autograd.hooks import through_hooks, through_result_hooks, watched_gradients
 from netcl.autograd.rules import Meta, is_needed
-from netcl.autograd.tape import Node, _alias, _GradMode, _state
+from netcl.autograd.tape import Node, _alias, _GradMode, _state, _WithoutAutocast
 from netcl.graph.primitives import TABLE, composite
 from netcl.graph.value import record, record_many
 from netcl.tensor import Tensor
@@ -47,7 +47,7 @@ def backward(
             heapq.heappush(heap, (-target.number, target))
         waiting[output] = gradient if waiting[output] is None else waiting[output] + gradient
 
-    with _GradMode(create_graph):
+    with _GradMode(create_graph), _WithoutAutocast():
         for tensor, gradient in roots:
             send((tensor._node, tensor._output) if tensor._node is not None else (tensor, -1), gradient)
         while heap:

@@ -32,6 +32,9 @@ class _State(threading.local):
         self.check_nan = True
         self.packing: list[Any] = []  # hooks on what is saved, the innermost last: see autograd.graph
         self.packing_refused: str | None = None
+        self.autocast: Any = None  # by kind of device: the narrow dtype; None where it is off, see autograd.autocast
+        self.autocast_dtypes: dict[str, Any] = {}
+        self.autocast_cache = True
 
 
 _state = _State()
@@ -61,6 +64,16 @@ class _GradMode(ContextDecorator):
 
     def __exit__(self, *_error: object) -> None:
         _state.enabled = self.outer.pop()
+
+
+class _WithoutAutocast:
+    """Autocast is off inside: gradients are computed in the dtypes of the way there."""
+
+    def __enter__(self) -> None:
+        self.outer, _state.autocast = _state.autocast, None
+
+    def __exit__(self, *_error: object) -> None:
+        _state.autocast = self.outer
 
 
 class no_grad(_GradMode):
@@ -173,6 +186,8 @@ class Node:
 
 def apply(op: str, operands: Sequence[Any], arg: Any = None) -> Any:
     """Record an operation on tensors and, if any of them requires a gradient, the way back through it."""
+    if _state.autocast is not None and (casts := casts_for(op, operands, arg)):
+        return apply_cast(op, operands, arg, casts, TABLE[op].gradient)
     try:
         values = [t._value for t in operands]
     except AttributeError:
@@ -191,6 +206,8 @@ def apply(op: str, operands: Sequence[Any], arg: Any = None) -> Any:
 
 def apply_composite(op: str, operands: Sequence[Any], arg: Any, rule: Callable | None, several: bool = False) -> Any:
     """Record a composite. Its rule is called as rule(g, y, *operands, arg), with tuples g, y for several results."""
+    if _state.autocast is not None and (casts := casts_for(op, operands, arg)):
+        return apply_cast(op, operands, arg, casts, rule, several)
     try:
         values = [t._value for t in operands]
     except AttributeError:
@@ -299,6 +316,7 @@ class Tape:
         return iter(self._nodes)
 
 
+from netcl.autograd.autocast import apply_cast, casts_for  # noqa: E402
 from netcl.autograd.engine import node_gradients  # noqa: E402
 from netcl.tensor import HookHandle, Tensor  # noqa: E402  (they know each other)
 

@@ -24,7 +24,8 @@ def generate(kernel: MatmulKernel, target: Target) -> KernelSource:
         return contraction_gpu.generate(product)
     if product.k == 0 or not product.accumulator.is_floating_point:
         return plain(product)
-    if contraction_dot.suits(product):
+    casts = product.is_cast(product.a) or product.is_cast(product.b)  # rounding costs more than it is used there
+    if not casts and contraction_dot.suits(product):
         return contraction_dot.generate(product)
     return contraction_cpu.generate(product)
 

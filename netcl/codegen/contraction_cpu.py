@@ -33,6 +33,7 @@ class Plan:
     vectors: int  # of a tile
     last_vectors: int  # of the tiles in the last panel
     pack: bool
+    unpack: bool  # A's rows are brought to accumulators, a tile's at a time
     depth: int  # k in a panel
     block: int  # tiles whose sums wait between panels
     split_rows: int  # units of work along M
@@ -49,7 +50,7 @@ def plan(p: Product) -> Plan:
     panels, row_tiles = ceil_div(all_vectors, vectors), ceil_div(p.m, rows)
     left = all_vectors - (panels - 1) * vectors
     worth = (vectors - left) * 10 > all_vectors  # a second tile is more to compile: only to save a tenth of the work
-    contiguous = p.b.strides[2] == 1 and p.b.node.dtype.storage == p.accumulator.storage
+    contiguous = p.b.strides[2] == 1 and p.is_plain(p.b)
     pack = not contiguous or p.n < lanes or (p.m > table.pack_rows and p.k > table.pack_depth)
     down_columns = abs(p.a.strides[1]) < abs(p.a.strides[2])
     depth = table.column_depth if down_columns else table.depth
@@ -62,8 +63,9 @@ def plan(p: Product) -> Plan:
         split_rows = min(row_tiles, cores)
     units = p.batch * split_columns * split_rows
     return Plan(
-        lanes, rows, vectors, left if panels > 1 and worth else vectors, pack, depth, max(1, table.block_rows // rows),
-        split_rows, split_columns, min(units, want) if p.batch > 1 else units, p.k > depth,
+        lanes, rows, vectors, left if panels > 1 and worth else vectors, pack, not p.is_plain(p.a), depth,
+        max(1, table.block_rows // rows), split_rows, split_columns, min(units, want) if p.batch > 1 else units,
+        p.k > depth,
     )  # fmt: skip
 
 
@@ -80,6 +82,11 @@ def generate(p: Product) -> KernelSource:
         helpers = [*pack_helpers, *helpers]
         rows = f"B + k0*{p.b.strides[1]}, panel, n, kn" if c.blocked else f"B, panel, n, {p.k}"
         fill = [f"{pack}({rows}{'' if c.last_vectors == c.vectors else ', width'});"]
+    if c.unpack:
+        text, unpack = unpacking(p, c)
+        helpers = [text, *helpers]
+        start = f"A + m0*{p.a.strides[1]}" + (f" + k0*{p.a.strides[2]}" if c.blocked else "")
+        multiply = [f"{unpack}({start}, rows, {'kn' if c.blocked else p.k});", *multiply]
     m0 = f"const {index} m0 = {_at_most(f'tile*{c.rows}', p.m - c.rows, p.m % c.rows != 0)};"
     if c.blocked:
         sums = min(c.block, ceil_div(row_tiles, c.split_rows))
@@ -107,6 +114,7 @@ def generate(p: Product) -> KernelSource:
     parts = c.split_columns * c.split_rows
     body = [
         *([f"{kind} panel[{c.depth * width}] __attribute__((aligned(64)));"] if c.pack else []),
+        *([f"{kind} rows[{c.depth * c.rows}] __attribute__((aligned(64)));"] if c.unpack else []),
         f"{kind} sums[{sums * c.rows * width}] __attribute__((aligned(64)));",
         *share(p.batch * parts, c.items),
         f"  const {index} z = u / {parts};",
@@ -138,8 +146,8 @@ def _sums(c: Plan) -> str:
 def _multiply(p: Product, c: Plan, panels: int) -> tuple[list[str], list[str]]:
     """The call that computes a tile's sums, or one of two where the last panel is narrower; and the helpers."""
     a, b = f"A + m0*{p.a.strides[1]}", "panel" if c.pack else "B"
+    a = "rows" if c.unpack else f"{a} + k0*{p.a.strides[2]}" if c.blocked else a
     if c.blocked:
-        a += f" + k0*{p.a.strides[2]}"
         b = b if c.pack else f"B + k0*{p.b.strides[1]}"
     arguments = [a, b, *([] if c.pack else ["n"]), _sums(c), *(["kn", "k0"] if c.blocked else [])]
     calls, helpers = [], []
@@ -192,15 +200,56 @@ def tile(p: Product, c: Plan, vectors: int) -> tuple[str, str]:
         lines.append("}")
     lines.append(f"for ({index} k = 0; k < {'kn' if c.blocked else p.k}; ++k) {{")
     lines.append(f"  const {kind} {', '.join(f'b{v} = {load}' for v, load in enumerate(loads))};")
+    row_step, k_step = _unpacked(p, c) if c.unpack else p.a.strides[1:]
     for r in rows:
-        element = p.load(p.a, "A", f"{r * p.a.strides[1]} + k*{p.a.strides[2]}")
+        at = f"{r * row_step} + k*{k_step}"
+        element = f"A[{at}]" if c.unpack else p.load(p.a, "A", at)
         added = " ".join(f"s{r}_{v} += a * b{v};" for v in range(vectors))
         lines.append(f"  {{ const {p.vector(1)} a = {element}; {added} }}")
     lines.append("}")
     for r in rows:
         lines.append(" ".join(f"vstore{lanes}(s{r}_{v}, 0, sums + {r * width + v * lanes});" for v in range(vectors)))
-    text = f"void NAME({p.pointer(p.a)} restrict A, {parameters}) {{\n" + "\n".join(indent(lines)) + "\n}"
+    pointer = f"const {p.vector(1)}*" if c.unpack else p.pointer(p.a)
+    text = f"void NAME({pointer} restrict A, {parameters}) {{\n" + "\n".join(indent(lines)) + "\n}"
     return named(f"tile_{c.rows}x{vectors}", text)
+
+
+# ---- rows of A that are not accumulators -------------------------------------------------------------------------
+
+
+def _unpacked(p: Product, c: Plan) -> tuple[int, int]:
+    """The strides of a tile's rows and of k where they have been unpacked: in memory's order."""
+    return (1, c.rows) if p.a.strides[1] == 1 and p.a.strides[2] != 1 else (c.depth, 1)
+
+
+def unpacking(p: Product, c: Plan) -> tuple[str, str]:
+    """rows = the elements of A in a tile's rows as accumulators, rounded where they are cast: a vector at a time, for
+    V*L multiply-adds with each element. Vectors that would cross the end start earlier."""
+    row_step, k_step = _unpacked(p, c)
+    _, m_stride, k_stride = p.a.strides
+    length, outer = ("kn", c.rows) if k_step == 1 else (str(c.rows), "kn")
+    lanes = c.lanes if k_step == 1 else tiles.lanes_within(c.rows, c.lanes)
+    source = (m_stride, k_stride) if k_step == 1 else (k_stride, m_stride)
+    target = (row_step, 1) if k_step == 1 else (k_step, 1)
+
+    def moved(lanes: int) -> str:
+        element = p.load(p.a, "A", f"(o*({p.index}){source[0]} + i*{source[1]})", lanes)
+        at = f"rows + o*{target[0]} + i"
+        return f"vstore{lanes}({element}, 0, {at});" if lanes > 1 else f"*({at}) = {element};"
+
+    least = min(p.k, p.k % c.depth or c.depth) if k_step == 1 else c.rows  # the shortest run that there is
+    if source[1] == 1 and lanes > 1 and least >= lanes:
+        inner = [
+            f"for (int j = 0; j < {length}; j += {lanes}) {{",
+            f"  const int i = min(j, {length} - {lanes});",
+            f"  {moved(lanes)}",
+            "}",
+        ]
+    else:
+        inner = [f"for (int i = 0; i < {length}; ++i) {moved(1)}"]
+    lines = [f"for (int o = 0; o < {outer}; ++o)", *indent(inner)]
+    parameters = f"{p.pointer(p.a)} restrict A, {p.vector(1)}* restrict rows, const int kn"
+    return named("unpack", f"void NAME({parameters}) {{\n" + "\n".join(indent(lines)) + "\n}")
 
 
 # ---- packing -----------------------------------------------------------------------------------------------------

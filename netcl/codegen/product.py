@@ -95,8 +95,21 @@ class Product:
 
     def load(self, source: Operand, pointer: str, offset: str, lanes: int = 1) -> str:
         """Consecutive elements as accumulators."""
-        dtype = source.node.dtype
-        return cl.convert(cl.load(pointer, offset, dtype, lanes), dtype, self.accumulator, lanes)
+        dtype, wanted = source.node.dtype, self.kernel.node.dtype
+        text = cl.load(pointer, offset, dtype, lanes)
+        if self.is_cast(source):
+            self.emitter.narrow_lanes.add(lanes)
+            text, dtype = cl.convert(text, dtype, wanted, lanes), wanted
+        return cl.convert(text, dtype, self.accumulator, lanes)
+
+    def is_cast(self, source: Operand) -> bool:
+        """Whether an operand's elements are rounded to the product's dtype as they are read."""
+        dtype, wanted = source.node.dtype, self.kernel.node.dtype
+        return dtype is not wanted and wanted.itemsize <= dtype.itemsize and wanted is not dtypes.float32
+
+    def is_plain(self, source: Operand) -> bool:
+        """Whether an operand's elements are accumulators as they lie there."""
+        return source.node.dtype.storage == self.accumulator.storage and not self.is_cast(source)
 
     def vector(self, lanes: int) -> str:
         """The type of a vector of accumulators."""

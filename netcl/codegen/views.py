@@ -103,6 +103,20 @@ def strided(node: Node, stop: object) -> tuple[Node, tuple[int, ...], int] | Non
     return None if strides is None else (base, strides, position.constant)
 
 
+def strided_input(node: Node, base: Node) -> tuple[tuple[int, ...], int] | None:
+    """A view of an input as (strides, offset) in the input's own memory; None where it has none."""
+    coordinates = tuple(index.variable(f"x{axis}", size) for axis, size in enumerate(node.shape))
+    current = node
+    while current is not base:
+        coordinates = operand_coordinates(current, coordinates)[0]
+        current = current.src[0]
+    position = index.ZERO
+    for coordinate, stride in zip(coordinates, base.arg[2], strict=True):
+        position = position + coordinate * stride
+    strides = affine_strides(position, node.shape)
+    return None if strides is None else (strides, position.constant)
+
+
 def affine_strides(position: Index, shape: Shape) -> tuple[int, ...] | None:
     """Strides over variables x0, x1, .. of an index; None where it is not affine in them."""
     if any(not isinstance(term, index.Variable) for term, _ in position.terms):

@@ -157,6 +157,11 @@ class Device:
                         del self.__dict__[name]
                 self._profiling = wanted
 
+    @property
+    def supports_fp16(self) -> bool:
+        """Whether it computes with float16 itself, by probe; elsewhere float16 is storage, and arithmetic float32."""
+        return self.capabilities.fp16
+
     def require(self, dtype: DType) -> None:
         """RuntimeError for a dtype that this device cannot compute with (float64 on many integrated GPUs)."""
         if dtype is float64 and not self.capabilities.fp64:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from netcl.codegen.ir import Node, Shape
+from netcl.codegen.views import strided_input
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
 from netcl.graph import value as tracing
@@ -218,8 +219,31 @@ def lower_one(graph: Graph, op: str, src: list[Node], arg: Any) -> Any:
         shape, dtype = primitive.infer(src, arg)
         if src[0].shape[2] == 0:  # a sum of nothing
             return graph.broadcast(graph.literal(0.0 if dtype.category == 2 else 0, dtype), shape)
-        return graph.add(op, [graph.cast(s, dtype) for s in src], arg)
+        factors = [graph.cast(s, dtype) for s in src]
+        read = [_without_cast(graph, factor) for factor in factors]
+        if read == factors:
+            return graph.add(op, factors)
+        return graph.add(op, read, dtype.name)
     return graph.add(op, src, arg)
+
+
+def _without_cast(graph: Graph, factor: Node) -> Node:
+    """A factor that is a cast of what is in memory, uncast: the product's kernel casts elements as it reads them. All
+    other casts are done where their operand is computed."""
+    views = []
+    node = factor
+    while node.primitive.kind == "view" and node.op != "pad":
+        views.append(node)
+        node = node.src[0]
+    if node.op != "cast" or node.dtype.category != 2 or node.src[0].dtype.category != 2:
+        return factor
+    found = node.src[0]
+    for view in reversed(views):
+        found = graph.add(view.op, (found,), view.arg)
+    base = found
+    while base.primitive.kind == "view" and base.op != "pad":
+        base = base.src[0]
+    return found if base.op == "input" and strided_input(found, base) is not None else factor
 
 
 def in_memory(graph: Graph, node: Node) -> Node:

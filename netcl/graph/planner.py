@@ -11,14 +11,14 @@ from netcl.codegen import contraction, library, rowwise
 from netcl.codegen.horizontal import merge_small
 from netcl.codegen.ir import KernelSource, Layout, Node, contiguous_strides
 from netcl.codegen.targets import target_for
-from netcl.codegen.views import strided
+from netcl.codegen.views import strided, strided_input
 from netcl.core import debug, dtypes, launch, program
 from netcl.core.replay import Memory, Step
 from netcl.graph import flags
 from netcl.graph.layout import lay_out
 from netcl.graph.lower import Graph, lower
 from netcl.graph.plan import Plan
-from netcl.graph.schedule import Kernel, Scheduler, is_source, schedule, strided_input
+from netcl.graph.schedule import Kernel, Scheduler, is_source, schedule
 from netcl.graph.value import Trace
 
 _FORMATS = {"float": "f", "double": "d", "int": "i", "long": "q", "uchar": "B", "char": "b", "short": "h"}

@@ -98,13 +98,16 @@ def reduced_shape(shape: Shape, axes: Sequence[int]) -> Shape:
 
 
 def _reduce(name: str, gradient: Callable[..., tuple] | None, reference: Callable, accumulates: bool) -> None:
+    """accumulates: a result is made of all elements, so autocast has it in float32, and integers in int64."""
+
     def infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
         dtype = operands[0].dtype
         if accumulates and dtype.category < 2:
             dtype = dtypes.int64
         return reduced_shape(operands[0].shape, arg), dtype
 
-    register(Primitive(name, "reduce", infer, gradient=gradient, reference=reference))
+    autocast = "float32" if accumulates else "widest"
+    register(Primitive(name, "reduce", infer, gradient=gradient, reference=reference, autocast=autocast))
 
 
 def _extremum_gradient(g: Any, y: Any, x: Any, arg: Any) -> tuple:
@@ -123,9 +126,11 @@ _reduce("prod", None, np.prod, True)
 
 
 def _matmul_infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
-    """(b, m, k) @ (b, k, n) with equal batches: `ops.linalg` brings other ranks to this form."""
+    """(b, m, k) @ (b, k, n) with equal batches: `ops.linalg` brings other ranks to this form. arg: None, or the name of
+    the dtype that the kernel casts the elements of both to as it reads them."""
     a, b = operands
-    return (a.shape[0], a.shape[1], b.shape[2]), dtypes.promote(a.dtype, b.dtype)
+    dtype = dtypes.promote(a.dtype, b.dtype) if arg is None else dtypes.by_name(arg)
+    return (a.shape[0], a.shape[1], b.shape[2]), dtype
 
 
 register(

@@ -13,7 +13,7 @@ from math import prod
 
 from netcl.codegen import index as ix
 from netcl.codegen.ir import Node, Shape, is_costly
-from netcl.codegen.views import Coordinates, affine_strides, operand_coordinates, strided
+from netcl.codegen.views import Coordinates, operand_coordinates, strided, strided_input
 from netcl.graph.reasons import BY_ADDRESS, Reason, no_place, operand_reason
 
 MAX_ANCHORS = 48  # in one kernel: bounds compile time and the number of arguments
@@ -515,20 +515,6 @@ def operand_base(node: Node) -> Node:
     if base.op == "input":  # it may have strides of its own, in which the views need not be affine
         return base if strided_input(node, base) is not None else node
     return node if is_source(base) else base  # numbers and coordinates are not in memory
-
-
-def strided_input(node: Node, base: Node) -> tuple[tuple[int, ...], int] | None:
-    """A view of an input as (strides, offset) in the input's own memory; None where it has none."""
-    coordinates = tuple(ix.variable(f"x{axis}", size) for axis, size in enumerate(node.shape))
-    current = node
-    while current is not base:
-        coordinates = operand_coordinates(current, coordinates)[0]
-        current = current.src[0]
-    position = ix.ZERO
-    for coordinate, stride in zip(coordinates, base.arg[2], strict=True):
-        position = position + coordinate * stride
-    strides = affine_strides(position, node.shape)
-    return None if strides is None else (strides, position.constant)
 
 
 def _readable(node: Node) -> bool:

@@ -25,7 +25,9 @@ class Primitive:
     reference: Callable[..., Any] | None = None  # NumPy
     expand: Callable[..., Any] | None = None  # composites: the body, in operations
     preamble: str = ""  # OpenCL helper functions that the expression calls
-    autocast: str = "widest"  # what amp does with it: lower, float32, widest
+    # What autocast does with its operands: "lower", "float32" or "widest", or a function of the argument and the
+    # number of operands that says so for each.
+    autocast: str | Callable[[Any, int], Sequence[str]] = "widest"
     costly: bool = False  # a registered one that takes more than a load and a store, see codegen.ir
 
 
@@ -152,6 +154,6 @@ def operand_dtypes(primitive: Primitive, operands: Sequence[Any], dtype: DType) 
     return (dtype,) * len(operands)
 
 
-def composite(name: str, infer: Callable, expand: Callable, autocast: str = "widest") -> Primitive:
+def composite(name: str, infer: Callable, expand: Callable, autocast: Any = "widest") -> Primitive:
     """An operation recorded as one node, and expanded into `expand`'s operations when a plan is made."""
     return register(Primitive(name, "composite", infer, expand=expand, autocast=autocast))

@@ -373,6 +373,11 @@ def flush_all() -> None:
         trace.flush()
 
 
+def is_expanding() -> bool:
+    """Whether a composite's body is being read."""
+    return _pending.expansion is not None
+
+
 @contextmanager
 def expansion(trace: Trace) -> Iterator[None]:
     """Recording goes to `trace` inside: how a composite's body is read."""

@@ -114,15 +114,16 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     for other in operands[1:]:
         if other._value.device is not input._value.device:
             check_devices("linear", *operands)
-        if other._value.dtype is not input._value.dtype:
-            raise RuntimeError(
-                f"linear: expected one dtype, got input {input.dtype} and parameters {other.dtype}; convert with .to()"
-            )
     return apply_composite("linear", operands, None, _linear_gradient)
 
 
 def _linear_infer(operands: Any, arg: Any) -> tuple:
     x, weight = operands[0], operands[1]
+    for other in operands[1:]:
+        if other.dtype is not x.dtype:
+            raise RuntimeError(
+                f"linear: expected one dtype, got input {x.dtype} and parameters {other.dtype}; convert with .to()"
+            )
     return (*x.shape[:-1], weight.shape[0]), x.dtype
 
 

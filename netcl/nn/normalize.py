@@ -185,7 +185,8 @@ def _normalized(name: str, input: Tensor, weight: Tensor | None, bias: Tensor | 
     operands = tuple([t for t in (input, weight, bias) if t is not None])
     check_devices(name, *operands)
     given = (weight is not None, bias is not None)
-    return apply_composite("normalize", operands, (*arg, *given), _normalize_gradient)
+    op = "normalize_channels" if name in ("batch_norm", "instance_norm") else "normalize"
+    return apply_composite(op, operands, (*arg, *given), _normalize_gradient)
 
 
 def _parts(operands: Sequence[Tensor], arg: tuple) -> tuple:
@@ -235,6 +236,7 @@ def _same(operands: Any, arg: Any) -> tuple:
 
 
 primitives.composite("normalize", _same, _normalize, autocast="float32")
+primitives.composite("normalize_channels", _same, _normalize)  # as in PyTorch, autocast leaves the input's dtype
 
 
 # ---- running statistics ------------------------------------------------------------------------------------------
@@ -309,4 +311,4 @@ def _by_running_gradient(g: Tensor, y: Any, x: Tensor, *rest: Any) -> tuple:
     return tuple(found)
 
 
-primitives.composite("normalize_by", _same, _normalize_by, autocast="float32")
+primitives.composite("normalize_by", _same, _normalize_by)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from netcl.autograd.autocast import lowered
 from netcl.core import dtypes
 from netcl.graph import table
 from netcl.graph.value import record_scalar
@@ -93,6 +94,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     RuntimeError where the number of slopes does not fit.
     """
     check_devices("prelu", input, weight)
+    input, weight = lowered(input, weight)
     if input.dtype is not weight.dtype:
         raise RuntimeError(f"prelu: expected one dtype, got input {input.dtype} and weight {weight.dtype}")
     channels = input.shape[1] if input.ndim > 1 else 1

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from netcl.autograd import tape
+from netcl.autograd.autocast import in_float32
 from netcl.autograd.tape import apply
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
@@ -231,6 +232,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     RuntimeError for an integer tensor and a negative integer exponent, as in PyTorch.
     """
     if isinstance(input, Tensor) and not isinstance(exponent, Tensor):
+        input = in_float32(input)  # the cheaper operations would not see to it
         if input.dtype.category < 2 and isinstance(exponent, int) and exponent < 0:
             raise RuntimeError(
                 "pow: integers to negative integer powers are not allowed; convert the input with .float()"
@@ -251,6 +253,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
 
 def square(input: Tensor) -> Tensor:
     """input * input."""
+    input = in_float32(input)
     return apply("mul", (input, input))
 
 

@@ -40,7 +40,8 @@ METHODS = ["log_softmax", "softmax"]
 def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     """exp(x) / sum(exp(x)) over dim, the largest taken out first."""
     input, axis = _softmax_arguments("softmax", input, dim, dtype)
-    return apply_composite("softmax", (input,), axis, _softmax_gradient)
+    result = apply_composite("softmax", (input,), axis, _softmax_gradient)
+    return result if dtype is None else result.to(dtype)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
@@ -48,7 +49,8 @@ def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Ten
     input, axis = _softmax_arguments("log_softmax", input, dim, dtype)
     if not input.ndim:
         return input - input
-    return apply_composite("log_softmax", (input, *row_statistics(input, axis)), axis, _log_softmax_gradient)
+    result = apply_composite("log_softmax", (input, *row_statistics(input, axis)), axis, _log_softmax_gradient)
+    return result if dtype is None else result.to(dtype)
 
 
 def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
@@ -144,7 +146,7 @@ def _log_softmax_gradient(g: Tensor, y: Any, x: Tensor, top: Tensor, log_sum: Te
     return g - probabilities * g.sum(axis, keepdim=True), None, None
 
 
-primitives.composite("row_statistics", _statistics_infer, _row_statistics, autocast="float32")
+primitives.composite("row_statistics", _statistics_infer, _row_statistics)
 primitives.composite("log_softmax", _same_infer, _log_softmax_body, autocast="float32")
 
 
@@ -269,7 +271,7 @@ def _target_distribution(x: Tensor, target_class: Chosen, weight: Tensor | None,
     return q * sharp + per_class * even, mass * sharp + weight.to(wide).sum() * even
 
 
-primitives.composite("cross_entropy", _infer, _cross_entropy, autocast="float32")
+primitives.composite("cross_entropy", _infer, _cross_entropy)
 
 
 # ---- cross-entropy with probabilities ----------------------------------------------------------------------------
@@ -339,6 +341,4 @@ def _probability_gradient(
     return ((log_p.exp() * mass - q) * scale, d_target * scale, None, None, *(None for _ in rest[1:]))
 
 
-primitives.composite(
-    "cross_entropy_of_probabilities", _probability_infer, _probability_body, autocast="float32"
-)
+primitives.composite("cross_entropy_of_probabilities", _probability_infer, _probability_body)

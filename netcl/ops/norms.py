@@ -82,7 +82,8 @@ def _norm(name: str, x: Tensor, ord: Any, dim: Dim, keepdim: bool, dtype: DType 
         raise RuntimeError(
             f"{name}: there is no {order}-norm of no elements (shape {list(x.shape)}); name a dim that is not of size 0"
         )
-    return drop(apply_composite("vector_norm", (x,), (order, axes), _gradient), x, axes, keepdim)
+    found = drop(apply_composite("vector_norm", (x,), (order, axes), _gradient), x, axes, keepdim)
+    return found if dtype is None else cast(found, dtype)
 
 
 def _infer(operands: Any, arg: tuple[float, Axes]) -> tuple:

@@ -7,6 +7,7 @@ from functools import reduce as fold
 from math import prod
 from typing import Any
 
+from netcl.autograd.autocast import lowered
 from netcl.ops.elementwise import check_devices
 from netcl.ops.linalg import bmm, matmul
 from netcl.ops.shape import axis_of, expand
@@ -109,6 +110,7 @@ def cross_along(name: str, input: Tensor, other: Tensor, dim: int) -> Tensor:
 def _added(name: str, input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     """beta * input + alpha * product; with beta 0 what is in input does not matter."""
     check_devices(name, input, product)
+    (input,) = lowered(input)
     if input.dtype is not product.dtype:
         raise RuntimeError(f"{name}: expected one dtype, got {input.dtype} and {product.dtype}; convert one with .to()")
     if product.dtype.category < 2 and (isinstance(alpha, float) or isinstance(beta, float)):
@@ -146,7 +148,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
 
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
-    return _added("addr", input, outer(vec1, vec2), beta, alpha)
+    return _added("addr", input, outer(*lowered(vec1, vec2)), beta, alpha)
 
 
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from netcl.autograd.autocast import in_float32
 from netcl.autograd.tape import apply, apply_composite, is_grad_enabled
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
@@ -59,18 +60,20 @@ def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: DType |
     >>> nc.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(0)
     tensor([4., 6.])
     """
-    return reduce("sum", input if dtype is None else cast(input, dtype), dim, keepdim)
+    if dtype is None:
+        return reduce("sum", input, dim, keepdim)
+    return cast(reduce("sum", cast(input, dtype), dim, keepdim), dtype)
 
 
 def nansum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The sum over dim with NaNs as 0."""
     input = input if dtype is None else cast(input, dtype)
-    return sum(input.where(input == input, 0) if input.is_floating_point() else input, dim, keepdim)
+    return sum(input.where(input == input, 0) if input.is_floating_point() else input, dim, keepdim, dtype=dtype)
 
 
 def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The mean over dim (all dimensions by default). RuntimeError for integers, as in PyTorch."""
-    input = input if dtype is None else cast(input, dtype)
+    input = in_float32(input) if dtype is None else cast(input, dtype)
     if input.dtype.category != 2:
         raise RuntimeError(
             f"mean: expected a floating-point tensor, got {input.dtype}; convert it with .float(), or pass dtype="
@@ -97,7 +100,8 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
         raise TypeError(f"prod: dim must be one dimension, got {dim!r}; reduce one after the other")
     input = input if dtype is None else cast(input, dtype)
     axes = axes_of("prod", dim, input.ndim)
-    return drop(apply_composite("prod", (input,), axes, _prod_gradient), input, axes, keepdim)
+    result = drop(apply_composite("prod", (input,), axes, _prod_gradient), input, axes, keepdim)
+    return result if dtype is None else cast(result, dtype)
 
 
 def _prod_gradient(g: Tensor, y: Any, x: Tensor, axes: tuple[int, ...]) -> tuple:

@@ -32,7 +32,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     >>> nc.tensor([1.0, 2.0, 4.0]).cumsum(0)
     tensor([1., 3., 7.])
     """
-    return running("sum", input if dtype is None else cast(input, dtype), axis_of("cumsum", dim, input.ndim))
+    return _running_sums("sum", input, dim, dtype)
 
 
 def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
@@ -42,7 +42,12 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     >>> nc.tensor([1.0, 2.0, 4.0]).cumprod(0)
     tensor([1., 2., 8.])
     """
-    return running("prod", input if dtype is None else cast(input, dtype), axis_of("cumprod", dim, input.ndim))
+    return _running_sums("prod", input, dim, dtype)
+
+
+def _running_sums(op: str, input: Tensor, dim: int, dtype: DType | None) -> Tensor:
+    axis = axis_of(f"cum{op}", dim, input.ndim)
+    return running(op, input, axis) if dtype is None else cast(running(op, cast(input, dtype), axis), dtype)
 
 
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
@@ -110,7 +115,11 @@ def _running_body(x: Any, arg: tuple[str, int]) -> Any:
     return apply("scan", (folded, totals), (op, block)).reshape(shape)._value
 
 
-primitives.composite("running", _running_infer, _running_body)
+def _running_policy(arg: tuple[str, int], count: int) -> list[str]:
+    return ["widest" if arg[0] in ("max", "min") else "float32"] * count
+
+
+primitives.composite("running", _running_infer, _running_body, autocast=_running_policy)
 
 
 # ---- gradients ---------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ import numpy as np
 from netcl.core import dtypes
 from netcl.graph.effects import has_gradient
 from netcl.ops.creation import tensor
+from netcl.optim.counts import root as root_of
+from netcl.optim.counts import smaller
 from netcl.optim.optimizer import Optimizer, check_not_negative, record_update, register_update
 from netcl.optim.stepwise import at_their_steps
 from netcl.tensor import Tensor
@@ -56,7 +58,7 @@ class Adafactor(Optimizer):
             kinds = ["row_var", "col_var"] if factored else ["variance"]
             for step, batch, states in at_their_steps(self, {"params": members}, kinds):
                 share = step ** group["beta2_decay"]
-                rate = min(group["lr"], 1 / sqrt(step))
+                rate = smaller(group["lr"], 1 / root_of(step))
                 kept = 1 - group["lr"] * group["weight_decay"]
                 numbers = [kept, share, 1 - share, least, least * least, eps2, rate, group["d"]]
                 record_update("adafactor", (factored, bool(group["maximize"])), numbers, batch, states)

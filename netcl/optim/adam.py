@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import sqrt
 from typing import Any
 
 from netcl.ops.elementwise import maximum
+from netcl.optim.counts import complement, root
 from netcl.optim.optimizer import Optimizer, check_not_negative, record_update, refuse, register_update
 from netcl.optim.stepwise import at_their_steps, check_betas
 from netcl.tensor import Tensor
@@ -41,13 +41,13 @@ class Adam(Optimizer):
             record_update("adam", flags, numbers, members, states)
 
 
-def _numbers(group: dict[str, Any], step: int) -> tuple[tuple, list[float]]:
+def _numbers(group: dict[str, Any], step: Any) -> tuple[tuple, list[Any]]:
     """What of a group shapes the kernel, and the numbers that it gets."""
     lr, decay, (beta1, beta2) = group["lr"], group["weight_decay"], group["betas"]
     decoupled = bool(group["decoupled_weight_decay"])
     flags = (decay != 0, decoupled, bool(group["amsgrad"]), bool(group["maximize"]), 1 - beta1 < 0.5)
     numbers = [
-        1 - beta1, beta1, beta2, 1 - beta2, sqrt(1 - beta2**step), group["eps"], -lr / (1 - beta1**step),
+        1 - beta1, beta1, beta2, 1 - beta2, root(complement(beta2, step)), group["eps"], -lr / complement(beta1, step),
     ]  # fmt: skip
     if decay != 0:
         numbers.append(1 - lr * decay if decoupled else decay)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from netcl.ops.elementwise import abs, maximum
+from netcl.optim.counts import complement
 from netcl.optim.optimizer import Optimizer, check_not_negative, record_update, refuse, register_update
 from netcl.optim.stepwise import ascended, at_their_steps, check_betas, mixed
 from netcl.tensor import Tensor
@@ -39,7 +40,7 @@ class Adamax(Optimizer):
         decay, (beta1, beta2) = group["weight_decay"], group["betas"]
         flags = (decay != 0, bool(group["maximize"]), 1 - beta1 < 0.5)
         for step, members, states in at_their_steps(self, group, ["exp_avg", "exp_inf"]):
-            numbers = [1 - beta1, beta1, beta2, group["eps"], -group["lr"] / (1 - beta1**step)]
+            numbers = [1 - beta1, beta1, beta2, group["eps"], -group["lr"] / complement(beta1, step)]
             if decay != 0:
                 numbers.append(decay)
             record_update("adamax", flags, numbers, members, states)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from netcl.optim.counts import counted, identity, larger, renew
 from netcl.optim.optimizer import Optimizer, check_not_negative, record_update, refuse, register_update
 from netcl.optim.stepwise import ascended, at_their_steps
 from netcl.tensor import Tensor
@@ -34,16 +35,16 @@ class ASGD(Optimizer):
     def _update(self, group: dict[str, Any]) -> None:
         lr, lambd, decay = group["lr"], group["lambd"], group["weight_decay"]
 
-        def rates(own: dict) -> tuple[float, float]:
-            return own.get("eta", lr), own.get("mu", 1.0)
+        def rates(own: dict) -> tuple:
+            return identity(own.get("eta", lr)), identity(own.get("mu", 1.0))
 
         for step, members, states in at_their_steps(self, group, ["ax"], rates):
-            eta, mu = rates(self.state[members[0]])
+            own = self.state[members[0]]
+            eta, mu = counted(own.setdefault("eta", lr)), counted(own.setdefault("mu", 1.0))
             numbers = [1 - lambd * eta, -eta, mu, 1 - mu, *([decay] if decay != 0 else [])]
             record_update("asgd", (decay != 0, bool(group["maximize"])), numbers, members, states)
-            for parameter in members:
-                self.state[parameter]["eta"] = lr / (1 + lambd * lr * step) ** group["alpha"]
-                self.state[parameter]["mu"] = 1 / max(1, step - group["t0"])
+            renew(self.state, members, "eta", lr / (1 + lambd * lr * step) ** group["alpha"])
+            renew(self.state, members, "mu", 1 / larger(1, step - group["t0"]))
 
 
 def _asgd(flags: tuple, numbers: list[Tensor], p: Tensor, g: Tensor, mean: Tensor) -> tuple:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from netcl.optim.counts import complement, counted, identity, power, renew
 from netcl.optim.optimizer import Optimizer, check_not_negative, record_update, refuse, register_update
 from netcl.optim.stepwise import ascended, at_their_steps, check_betas, mixed
 from netcl.tensor import Tensor
@@ -41,19 +42,19 @@ class NAdam(Optimizer):
         decoupled = bool(group["decoupled_weight_decay"])
         flags = (decay != 0, decoupled, bool(group["maximize"]), 1 - beta1 < 0.5)
         # Parameters of one step differ in their product where the options were changed between their first steps.
-        products = at_their_steps(self, group, ["exp_avg", "exp_avg_sq"], lambda own: own.get("mu_product", 1.0))
+        kinds = ["exp_avg", "exp_avg_sq"]
+        products = at_their_steps(self, group, kinds, lambda own: identity(own.get("mu_product", 1.0)))
         for step, members, states in products:
-            now, following = (beta1 * (1 - 0.5 * 0.96 ** (t * group["momentum_decay"])) for t in (step, step + 1))
-            product = self.state[members[0]].get("mu_product", 1.0) * now
+            now, following = (beta1 * (1 - 0.5 * power(0.96, t * group["momentum_decay"])) for t in (step, step + 1))
+            product = counted(self.state[members[0]].setdefault("mu_product", 1.0)) * now
             numbers = [
-                1 - beta1, beta1, beta2, 1 - beta2, 1 - beta2**step, group["eps"],
+                1 - beta1, beta1, beta2, 1 - beta2, complement(beta2, step), group["eps"],
                 -lr * (1 - now) / (1 - product), -lr * following / (1 - product * following),
             ]  # fmt: skip
             if decay != 0:
                 numbers.append(1 - lr * decay if decoupled else decay)
             record_update("nadam", flags, numbers, members, states)
-            for parameter in members:
-                self.state[parameter]["mu_product"] = product
+            renew(self.state, members, "mu_product", product)
 
 
 def _nadam(flags: tuple, numbers: list[Tensor], p: Tensor, g: Tensor, m: Tensor, v: Tensor) -> tuple:

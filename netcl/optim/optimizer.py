@@ -20,6 +20,7 @@ from netcl.core import dtypes, launch
 from netcl.graph.effects import effect, has_gradient, numbers_of
 from netcl.graph.primitives import composite
 from netcl.graph.value import Value, _pending, flush_thread, record_many
+from netcl.optim.counts import apart, built, found_inf, skipped_where, skipping
 from netcl.tensor import HookHandle, Tensor
 
 
@@ -140,10 +141,22 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        skips = "found_inf" in self.__dict__
         for group in self.param_groups:
-            effect(self._update, group)
+            effect(self._update_unless, group, skips)
         flush_thread()
         return loss
+
+    def _update_unless(self, group: dict[str, Any], skips: bool) -> None:
+        """Record the update of one group; with `skips`, one that changes nothing where found_inf is 1."""
+        with skipped_where(self.__dict__.get("found_inf"), skips):
+            self._update(group)
+
+    @property
+    def skips_on_device(self) -> bool:
+        """Whether step() changes nothing where the tensor `found_inf`, which GradScaler puts here, is 1. An optimizer
+        with a step() of its own can't be held to that."""
+        return type(self).step is Optimizer.step
 
     def _update(self, group: dict[str, Any]) -> None:
         """Record the update of one group."""
@@ -249,7 +262,7 @@ def _fitted(name: str, value: Any, parameter: Tensor) -> Any:
     """A loaded state entry: tensors on the parameter's device in its dtype, numbers as ints and floats."""
     if name == "step":
         return int(value)
-    if name in ("mu_product", "eta", "mu"):  # numbers here, tensors of one in a state of PyTorch's
+    if name in ("mu_product", "eta", "mu", "momentum_started"):  # numbers here, tensors of one in a state of PyTorch's
         return float(value)
     if not isinstance(value, Tensor) and hasattr(value, "__array__"):  # NumPy's, or PyTorch's own
         value = Tensor.from_host(np.asarray(value))
@@ -293,10 +306,14 @@ Formula = Callable[..., tuple]
 
 
 def register_update(name: str, formula: Formula) -> None:
-    """Make a formula for one parameter an operation on many: arg is (how many, how many state tensors each, flags)."""
+    """Make a formula for one parameter an operation on many.
+
+    arg: how many, how many state tensors each has, flags, whether there is a tensor that says that nothing happens, and
+    how numbers follow from the step's (see optim.counts). Those tensors come behind the states, numbers last.
+    """
 
     def infer(operands: Any, arg: Any) -> list[tuple]:
-        count, states, _ = arg
+        count, states = arg[:2]
         for parameter, gradient in zip(operands[:count], operands[count : 2 * count], strict=True):
             if gradient.shape != parameter.shape:
                 shapes = f"{list(parameter.shape)}, its gradient {list(gradient.shape)}"
@@ -306,13 +323,19 @@ def register_update(name: str, formula: Formula) -> None:
         return [(operands[i + column * count].shape, kinds[i]) for i in range(count) for column in columns]
 
     def expand(*values: Any) -> tuple:
-        *operands, (count, states, flags) = values
+        *operands, (count, states, flags, skips, structure) = values
         tensors = [_widened(Tensor._wrap(value)) for value in operands]
-        numbers = tensors[count * (2 + states) :]
+        rest = tensors[count * (2 + states) :]
+        happens = rest.pop(0) <= 0 if skips else None
+        numbers = built(structure, rest) if structure else rest
         results: list[Any] = []
         for i in range(count):
             made = formula(flags, numbers, *(tensors[i + column * count] for column in range(2 + states)))
-            results.extend(tensor.to(operands[i].dtype)._value for tensor in made)
+            narrowed = [tensor.to(operands[i].dtype) for tensor in made]
+            if happens is not None:
+                before = [Tensor._wrap(operands[i + column * count]) for column in (0, *range(2, 2 + states))]
+                narrowed = [new.where(happens, old) for new, old in zip(narrowed, before, strict=True)]
+            results.extend(tensor._value for tensor in narrowed)
         return tuple(results)
 
     composite(name, infer, expand)
@@ -324,22 +347,28 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def record_update(
-    name: str, flags: Hashable, numbers: Iterable[float], parameters: list[Tensor], states: list[list[Tensor]]
+    name: str, flags: Hashable, numbers: Iterable[Any], parameters: list[Tensor], states: list[list[Tensor]]
 ) -> None:
     """Record the update of parameters on one device, and put the new values in the place of the old ones.
 
-    `states` holds a list of tensors for each kind of state, in the parameters' order.
+    `states` holds a list of tensors for each kind of state, in the parameters' order. Where optim.counts.found_inf()
+    is 1, all of them keep their old values.
     """
     first = parameters[0]._value
     kind = dtypes.float64 if first.dtype is dtypes.float64 else dtypes.float32
-    arg = (len(parameters), len(states), flags)
-    scalars = numbers_of((name, arg), [float(number) for number in numbers])
+    skips = skipping()
+    plain, structure, tensors = apart(numbers)
+    arg = (len(parameters), len(states), flags, skips, structure)
+    scalars = numbers_of((name, arg), plain)
     if scalars is None:
         return
     operands = [p._value for p in parameters]
     operands += [p._grad._value for p in parameters]  # type: ignore[union-attr]
     for column in states:
         operands += [tensor._value for tensor in column]
+    if skips:
+        operands.append(found_inf(first.device)._value)
+    operands += [tensor._value for tensor in tensors]
     results = iter(record_many(name, operands, arg, scalars, kind.name))
     for targets in zip(parameters, *states, strict=True):
         for tensor in targets:

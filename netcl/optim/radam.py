@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import sqrt
 from typing import Any
 
+from netcl.optim.counts import OfStep, choose, complement, larger, power, root
 from netcl.optim.optimizer import Optimizer, check_not_negative, record_update, refuse, register_update
 from netcl.optim.stepwise import ascended, at_their_steps, check_betas, mixed
 from netcl.tensor import Tensor
@@ -41,24 +41,31 @@ class RAdam(Optimizer):
         lr, decay, (beta1, beta2) = group["lr"], group["weight_decay"], group["betas"]
         decoupled = bool(group["decoupled_weight_decay"])
         for step, members, states in at_their_steps(self, group, ["exp_avg", "exp_avg_sq"]):
-            factor = _rectification(beta2, step)
-            scale = -lr / (1 - beta1**step)
-            if factor is not None:
-                scale *= factor * sqrt(1 - beta2**step)
-            flags = (decay != 0, decoupled, bool(group["maximize"]), 1 - beta1 < 0.5, factor is not None)
+            rectified, factor = _rectification(beta2, step)
+            scale = -lr / complement(beta1, step) * factor
+            unknown = isinstance(rectified, OfStep)  # the device counts the steps
+            flags = (
+                decay != 0, decoupled, bool(group["maximize"]), 1 - beta1 < 0.5, None if unknown else rectified
+            )  # fmt: skip
             numbers = [1 - beta1, beta1, beta2, 1 - beta2, group["eps"], scale]
             if decay != 0:
                 numbers.append(1 - lr * decay if decoupled else decay)
+            if unknown:
+                numbers.append(rectified)
             record_update("radam", flags, numbers, members, states)
 
 
-def _rectification(beta2: float, step: int) -> float | None:
-    """The paper's r_t; None while the mean square is of too few gradients (no more than 5) to have a variance."""
+def _rectification(beta2: float, step: Any) -> tuple:
+    """Whether the mean square is of enough gradients to have a variance (more than 5), and what the step is multiplied
+    by: then the paper's r_t and the mean square's correction, else 1."""
     longest = 2 / (1 - beta2) - 1
-    length = longest - 2 * step * beta2**step / (1 - beta2**step)
-    if length <= 5:
-        return None
-    return sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
+    if longest <= 5:
+        return False, 1.0
+    length = longest - 2 * step * power(beta2, step) / complement(beta2, step)
+    rectified, length = length > 5, larger(5, length)
+    factor = root((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
+    factor = factor * root(complement(beta2, step))
+    return rectified, choose(rectified, factor, 1.0)
 
 
 def _radam(flags: tuple, numbers: list[Tensor], p: Tensor, g: Tensor, m: Tensor, v: Tensor) -> tuple:
@@ -69,7 +76,11 @@ def _radam(flags: tuple, numbers: list[Tensor], p: Tensor, g: Tensor, m: Tensor,
         p = p * numbers[6]
     m = mixed(m, g, new1, old1, small_share)
     v = v * old2 + g * g * new2
-    direction = m / (v.sqrt() + eps) if rectified else m
+    direction = m
+    if rectified is not False:
+        direction = m / (v.sqrt() + eps)
+    if rectified is None:
+        direction = direction.where(numbers[-1] > 0, m)
     return p + direction * minus_step, m, v
 
 

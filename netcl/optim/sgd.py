@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from netcl.optim.counts import counted, identity, on_device, renew, skipping
 from netcl.optim.optimizer import (
     Optimizer,
     batches,
@@ -42,18 +43,35 @@ class SGD(Optimizer):
     def _update(self, group: dict[str, Any]) -> None:
         momentum, decay = group["momentum"], group["weight_decay"]
         flags = (decay != 0, momentum != 0, bool(group["nesterov"]), bool(group["maximize"]))
-        for first, members in batches(group["params"], lambda p: momentum != 0 and self._buffer(p) is None):
+
+        def at(parameter: Tensor) -> tuple:
+            started = self.state[parameter].get("momentum_started") if momentum != 0 else None
+            return momentum != 0 and self._buffer(parameter) is None, identity(started)
+
+        for (first, _), members in batches(group["params"], at):
             numbers = [-group["lr"]]
             if decay != 0:
                 numbers.append(decay)
             buffers = []
             if momentum != 0:
                 # The first buffer is the gradient itself: nothing is dampened, and zeros are carried over.
-                numbers += [momentum, 1.0 if first else 1 - group["dampening"]]
+                numbers += [momentum, self._share(group["dampening"], first, members)]
                 buffers = [zeros_for(p) if first else self._buffer(p) for p in members]
             record_update("sgd", flags, numbers, members, [buffers] if momentum != 0 else [])
+            if momentum != 0 and "momentum_started" in self.state[members[0]]:
+                renew(self.state, members, "momentum_started", 1.0)
             for parameter, buffer in zip(members, buffers, strict=False):  # kept once the update is recorded
                 self.state[parameter]["momentum_buffer"] = buffer
+
+    def _share(self, dampening: float, first: bool, members: list[Tensor]) -> Any:
+        """The gradient's share in the new buffer: all of it the first time. If that step may be skipped, only the
+        device knows whether there was one."""
+        own = self.state[members[0]]
+        if first and dampening != 0 and skipping():
+            own["momentum_started"] = on_device(0.0, members[0])
+        if "momentum_started" not in own:
+            return 1.0 if first else 1 - dampening
+        return 1 - counted(own["momentum_started"]) * dampening
 
     def _buffer(self, parameter: Tensor) -> Any:
         return self.state[parameter].get("momentum_buffer")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
+from netcl.optim.counts import counted, identity, on_device, renew, skipping
 from netcl.optim.optimizer import Optimizer, batches, zeros_for
 from netcl.tensor import Tensor
 
@@ -18,28 +19,32 @@ def check_betas(betas: tuple[float, float]) -> None:
 
 def at_their_steps(
     optimizer: Optimizer, group: dict[str, Any], kinds: list[str], at: Callable[[dict], Hashable] | None = None
-) -> Iterator[tuple[int, list[Tensor], list[list[Tensor]]]]:
+) -> Iterator[tuple[Any, list[Tensor], list[list[Tensor]]]]:
     """(step, parameters, their states by kind) for each set of a group's parameters that one record can update.
 
-    `step` counts from 1. State that is missing starts as zeros. A step is counted once its update has been recorded,
-    so an update that raised (a gradient's shape) has not happened. `at` tells parameters of one step apart.
+    `step` counts from 1: a Python number, or a tensor where the device decides whether steps happen. State that is
+    missing starts as zeros. A step is counted once its update has been recorded, so an update that raised (a gradient's
+    shape) has not happened. `at` tells parameters of one step apart.
     """
     state = optimizer.state
 
     def key(parameter: Tensor) -> Hashable:
         own = state[parameter]
-        return own.get("step", 0), None if at is None else at(own)
+        return identity(own.get("step", 0)), None if at is None else at(own)
 
-    for (step, _), members in batches(group["params"], key):
+    for _, members in batches(group["params"], key):
+        step = state[members[0]].get("step", 0)
+        if skipping():
+            step = on_device(step, members[0])
         for parameter in members:
             own = state[parameter]
             own.setdefault("step", step)
             for kind in kinds:
                 if own.get(kind) is None:
                     own[kind] = zeros_for(parameter)
-        yield step + 1, members, [[state[parameter][kind] for parameter in members] for kind in kinds]
-        for parameter in members:
-            state[parameter]["step"] = step + 1
+        following = counted(step) + 1
+        yield following, members, [[state[parameter][kind] for parameter in members] for kind in kinds]
+        renew(state, members, "step", following)
 
 
 def ascended(gradient: Tensor, maximize: bool, parameter: Tensor, decay: Tensor | None) -> Tensor:

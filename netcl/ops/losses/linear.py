@@ -92,11 +92,6 @@ def _check_layer(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         )
     if bias is not None and tuple(bias.shape) != (weight.shape[0],):
         raise RuntimeError(f"{name}: linear_bias of shape {list(bias.shape)} does not fit {weight.shape[0]} classes")
-    for other in (weight, bias):
-        if other is not None and (other.dtype is not input.dtype or other.dtype.category != 2):
-            raise RuntimeError(
-                f"{name}: expected one floating dtype, got input {input.dtype} and {other.dtype}; convert with .to()"
-            )
 
 
 def _check_target(input: Tensor, weight: Tensor, target: Tensor, smoothing: float, z_scale: float) -> None:
@@ -125,7 +120,14 @@ def _chunks(rows: int, classes: int) -> list[tuple[int, int]]:
 
 
 def _infer(operands: Any, arg: tuple) -> tuple:
-    rows, wide = operands[0].shape[0], dtypes.accumulator(operands[0].dtype)
+    x, weight, _, _, *tensors = operands
+    for other in (weight, tensors[0]) if arg[-1] else (weight,):
+        if other.dtype is not x.dtype or x.dtype.category != 2:
+            raise RuntimeError(
+                f"linear_cross_entropy: expected one floating dtype, got input {x.dtype} and {other.dtype}; convert "
+                "with .to()"
+            )
+    rows, wide = x.shape[0], dtypes.accumulator(x.dtype)
     return ((rows,), wide), ((rows, 1), wide), ((rows, 1), wide)
 
 
@@ -180,4 +182,9 @@ def _gradient(g: tuple, y: tuple, x: Tensor, weight: Tensor, target: Tensor, sit
     return (whole, d_weight, None, None, *([d_bias] if bias is not None else []), *others)
 
 
-primitives.composite("linear_cross_entropy", _infer, _rows, autocast="lower")
+def _policies(arg: tuple, count: int) -> list[str]:
+    """What autocast lowers: the factors and the bias, not the classes' weights."""
+    return ["lower", "lower", "widest", "widest", "lower" if arg[-1] else "widest", "widest"][:count]
+
+
+primitives.composite("linear_cross_entropy", _infer, _rows, autocast=_policies)

@@ -56,6 +56,9 @@ class GradScaler:
     65536.0
     """
 
+    _scale: Tensor | None = None  # each scaler's own, once it has seen a loss
+    _growth_tracker: Tensor | None = None
+
     def __init__(
         self, device: Any = None, init_scale: float = 65536.0, growth_factor: float = 2.0, backoff_factor: float = 0.5,
         growth_interval: int = 2000, enabled: bool = True,
@@ -73,9 +76,7 @@ class GradScaler:
         self._growth_factor = growth_factor
         self._backoff_factor = backoff_factor
         self._growth_interval = growth_interval
-        self._scale: Tensor | None = None
-        self._growth_tracker: Tensor | None = None
-        self._optimizers: dict[int, _Optimizer] = {}
+        self._optimizers: dict[int, _Optimizer] = {}  # emptied, never exchanged: jit_compile watches what is in it
 
     def _of(self, optimizer: Any) -> _Optimizer:
         return self._optimizers.setdefault(id(optimizer), _Optimizer())
@@ -176,7 +177,7 @@ class GradScaler:
                 raise ValueError("new_scale should be a float or a tensor of one element that requires no gradient")
             else:
                 self._scale.copy_(new_scale.reshape(()))  # type: ignore[union-attr]
-        self._optimizers = {}
+        self._optimizers.clear()
 
     def _adapt(self) -> None:
         scale, tracker = self._scale, self._growth_tracker
@@ -263,10 +264,9 @@ class GradScaler:
                 "A GradScaler instance may only be pickled at the beginning of an iteration, or at the end after "
                 "scaler.update()."
             )
-        state = dict(self.__dict__)
+        state = {name: value for name, value in self.__dict__.items() if not isinstance(value, Tensor)}
         if self._enabled:
             state.update(_init_scale=self.get_scale(), _init_growth_tracker=self._get_growth_tracker())
-        state.update(_scale=None, _growth_tracker=None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from netcl.autograd import tape
+from netcl.autograd.autocast import autocast_state
 from netcl.graph.value import _pending, flush_thread
 from netcl.jit.recorded import Analysis, CannotRepeat, Unsettled
 from netcl.jit.recorder import Recorder
@@ -84,7 +85,7 @@ class Compiled:
             return self.__wrapped_by_jit__(*args, **kwargs)
         arguments = Arguments(args, kwargs)
         state = tape._state
-        key = (arguments.key, state.enabled, state.inference)
+        key = (arguments.key, state.enabled, state.inference, autocast_state())
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None:
@@ -129,7 +130,7 @@ class Compiled:
         for (name, new), (_, old) in zip(now, self._last, strict=False):
             if new != old:
                 return f"the argument that changes is {name}: {old}, then {new}"
-        return "its arguments differ in number" if len(now) != len(self._last) else "grad mode changes"
+        return "its arguments differ in number" if len(now) != len(self._last) else "grad mode or autocast changes"
 
     def _names(self) -> tuple[str, ...]:
         try:

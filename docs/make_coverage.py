@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE, NAMES = ROOT / "docs" / "coverage.md", ROOT / "netcl" / "core" / "pytorch_names.txt"
 PLACES = """
     torch torch.Tensor torch.nn torch.nn.functional torch.nn.init torch.optim torch.optim.lr_scheduler torch.autograd
-    torch.utils.data torch.linalg torch.special torch.amp
+    torch.utils.data torch.linalg torch.special torch.amp torch.func
 """.split()
 # Arguments that PyTorch's functions share and netcl's don't: told once, at the top of the page.
 SHARED = {"out", "layout", "memory_format", "pin_memory", "names"}

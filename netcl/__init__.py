@@ -14,6 +14,7 @@ from netcl.autograd.autocast import (
     autocast, clear_autocast_cache, get_autocast_dtype, is_autocast_cache_enabled, is_autocast_enabled,
     set_autocast_cache_enabled, set_autocast_dtype, set_autocast_enabled,
 )  # fmt: skip
+from netcl.autograd.mapping import vmap
 from netcl.autograd.modes import inference_mode, is_inference_mode_enabled, set_grad_enabled
 from netcl.autograd.tape import Tape, enable_grad, is_grad_enabled, no_grad
 from netcl.core import absent as _absent
@@ -89,7 +90,7 @@ short = int16
 dtype = DType
 newaxis = None
 
-from netcl import amp, data, metrics, nn, optim, special, utils  # noqa: E402  (they use the names above)
+from netcl import amp, data, func, metrics, nn, optim, special, utils  # noqa: E402  (they use the names above)
 from netcl.amp import GradScaler  # noqa: E402
 from netcl.io import load, save  # noqa: E402
 from netcl.utils import cuda  # noqa: E402
@@ -103,5 +104,5 @@ _absent.attach({
     "torch.nn.init": vars(nn.init), "torch.optim": vars(optim),
     "torch.optim.lr_scheduler": vars(optim.lr_scheduler), "torch.autograd": vars(autograd),
     "torch.utils.data": vars(data), "torch.linalg": vars(linalg),
-    "torch.special": vars(special), "torch.amp": vars(amp),
+    "torch.special": vars(special), "torch.amp": vars(amp), "torch.func": vars(func),
 })  # fmt: skip

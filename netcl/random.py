@@ -10,13 +10,18 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from netcl import draws
+from netcl.core import dtypes
 from netcl.core.device import device as find_device
-from netcl.graph.value import _pending
+from netcl.graph.batching import Map, active, hide
+from netcl.graph.value import Value, _pending, record, record_iota
+from netcl.graph.views import view
 from netcl.tensor import Tensor
 
 _FRESH_SEED = 67280421310721  # what PyTorch gives a new Generator
@@ -91,11 +96,12 @@ class Generator:
     def __reduce__(self) -> tuple:
         return _restored, (self.device, self._state())
 
-    def device_key(self) -> tuple[int, int]:
-        """(seed, call number) for one draw by the counter-based generator on the device; every call is another draw."""
+    def device_key(self, count: int = 1) -> tuple[int, int]:
+        """(seed, call number) for one draw by the counter-based generator on the device; every call is another draw.
+        With a count, the number of the first of so many draws."""
         with self.lock:
-            self._calls += 1
-            return self._seed & (2**63 - 1), self._calls
+            self._calls += count
+            return self._seed & (2**63 - 1), self._calls - count + 1
 
     def __repr__(self) -> str:
         return f"<netcl.Generator seed={self._seed}>"
@@ -161,18 +167,55 @@ def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
 
 
 def dropout_key() -> tuple[int, int]:
-    """(seed below 2**63, call number) of the default generator for one draw on the device."""
+    """(seed below 2**63, call number) of the default generator for one draw on the device, or one for each sample."""
     recorder = _pending.recorder
-    key = default_generator.device_key
+    count = prod([one.size for one in sampled_maps()]) if active.maps else 1
+    key = partial(default_generator.device_key, count)
     return key() if recorder is None else recorder.numbers(key)
 
 
-def stream_of(generator: Generator | None) -> Generator:
+def stream_of(generator: Generator | None, per_sample: bool = False) -> Generator:
+    """The generator to draw from. `per_sample`: the caller draws for each sample of a map, see `sampled_maps`."""
+    if sampled_maps() and not per_sample:
+        raise NotImplementedError(
+            "vmap(randomness='different'): this random function can't draw for each sample; draw outside vmap, or with "
+            "rand, randn, randint or dropout"
+        )
     if generator is None:
         return default_generator
     if not isinstance(generator, Generator):
         raise TypeError(f"expected a netcl.Generator, got {type(generator).__name__}")
     return generator
+
+
+# ---- inside vmap -------------------------------------------------------------------------------------------------
+
+
+def sampled_maps() -> list[Map]:
+    """The maps, outermost first, in which each sample has numbers of its own. RuntimeError where none may be drawn."""
+    if any(one.randomness == "error" for one in active.maps):
+        raise RuntimeError(
+            "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
+            "'different' randomness flags on vmap or perform the randomness operation out of vmap"
+        )
+    return [one for one in active.maps if one.randomness == "different"]
+
+
+def as_samples(value: Value, maps: list[Map]) -> Value:
+    """A value with an axis in front for each of the maps, as one sample of it."""
+    for one in maps:
+        value = hide(value, one.level)
+    return value
+
+
+def per_sample(call: Tensor) -> Tensor:
+    """A draw's number on the device, from `dropout_key`: inside vmap, where asked for, another one for each sample."""
+    maps = sampled_maps() if active.maps else []
+    if not maps:
+        return call
+    sizes = tuple([one.size for one in maps])
+    places = view("reshape", record_iota(call.device, (prod(sizes),), 0, dtypes.int64), sizes)
+    return Tensor._wrap(as_samples(record("add", (places, call._value)), maps))
 
 
 def permutation(n: int, generator: Generator | None = None) -> np.ndarray:

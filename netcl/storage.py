@@ -18,6 +18,7 @@ from netcl.autograd.rules import Meta
 from netcl.autograd.tape import apply
 from netcl.codegen.ir import Shape, contiguous_strides
 from netcl.graph import value as tracing
+from netcl.graph.batching import levels_of
 from netcl.graph.primitives import TABLE
 from netcl.graph.value import Value
 from netcl.graph.views import LAYOUT, view
@@ -161,6 +162,8 @@ def _check_seen(name: str, tensor: Tensor) -> None:
 
 def write(tensor: Tensor, new: Tensor) -> Tensor:
     """The tensor, and all that share its elements, get those of `new` (same shape and dtype), with its gradient."""
+    if new._value.level:
+        check_level(tensor, new._value)
     graph = tape.is_grad_enabled()
     if graph and new._node is None and (tensor._tracked or new._tracked):
         new = apply("overwrite", (tape._alias(tensor), new))
@@ -171,9 +174,20 @@ def write(tensor: Tensor, new: Tensor) -> Tensor:
     return tensor
 
 
+def check_level(tensor: Tensor, value: Value) -> None:
+    """RuntimeError where the samples of a map would be written to what they share."""
+    if levels_of(value).keys() - levels_of(tensor._value).keys():
+        raise RuntimeError(
+            f"vmap: an in-place operation writes to a tensor of shape {list(tensor.shape)} that all samples share, but "
+            "each has values of its own; use the operation that returns a new tensor, or clone() one sample's first"
+        )
+
+
 def assign(tensor: Tensor, value: Value) -> None:
     """As `write`, outside the gradient graph: what optimizers and initialisers do."""
     _check_seen("a write outside the gradient graph", tensor)
+    if value.level:
+        check_level(tensor, value)
     storage = tensor._storage
     if storage is not None and not tensor._chain and not storage.others(tensor):
         storage = tensor._storage = None

@@ -18,6 +18,7 @@ from netcl.core.device import Device
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
 from netcl.graph import flags
+from netcl.graph.batching import active
 from netcl.graph.value import Value, _pending
 
 _new = object.__new__
@@ -192,6 +193,11 @@ class Tensor:
             raise RuntimeError(
                 f"only floating-point tensors can require gradients, this one is {self.dtype}; "
                 "convert it with .float() first"
+            )
+        if requires_grad and self._node is None and active.maps:
+            raise RuntimeError(
+                "requires_grad_ inside vmap: what arrives in .grad would belong to all samples; take derivatives there "
+                "with nc.func.grad, vjp or jacrev, or call it outside"
             )
         if not requires_grad and self._node is not None:
             raise RuntimeError("only leaf tensors can have requires_grad turned off; use .detach() for a result")
@@ -371,7 +377,7 @@ class Tensor:
 
     def _assign(self, value: Value) -> None:
         """The tensor, and all that share its elements, become `value`, outside the gradient graph."""
-        if self._storage is None and self._node is None:
+        if self._storage is None and self._node is None and not value.level:
             self._value = value
             self._version += 1
             return

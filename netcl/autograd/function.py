@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from netcl.autograd import tape
+from netcl.autograd.batched import cross
 from netcl.autograd.context import FunctionCtx, FunctionNode
 from netcl.autograd.tape import Node, TapeNode, _GradMode
 from netcl.tensor import Tensor
@@ -84,6 +85,7 @@ class Function:
         _check_dirty(node, args, results)
         given = {id(arg) for arg in args if isinstance(arg, Tensor)} - {id(t) for t in ctx._dirty}
         node.finish(results, given)
+        cross(node, results)
         made = tuple([_connected(node, number, result, given) for number, result in enumerate(results)])
         ctx._non_differentiable = ctx._dirty = ()  # they hold the node, which holds ctx
         for listener in tape._state.tapes:

@@ -11,6 +11,7 @@ from typing import Any
 
 from netcl.autograd import engine
 from netcl.autograd.gradients import grad
+from netcl.autograd.mapping import vmap
 from netcl.autograd.rules import Meta
 from netcl.autograd.tape import enable_grad
 from netcl.ops.creation import iota
@@ -24,6 +25,7 @@ def jacobian(
 ) -> Any:  # fmt: skip
     """The derivative of every element of func's results in every element of its inputs, one way back for each.
 
+    vectorize: all ways back at once, by vmap, which takes more memory and fewer launches.
     Of shape output.shape + input.shape; a tuple over inputs, within a tuple over outputs, where there are several.
 
     >>> import netcl as nc
@@ -31,13 +33,15 @@ def jacobian(
     tensor([[2., 0.],
             [0., 4.]])
     """
-    if vectorize or strategy != "reverse-mode":
-        raise NotImplementedError("jacobian: only vectorize=False and strategy='reverse-mode' are here")
+    if strategy != "reverse-mode":
+        raise NotImplementedError("jacobian: only strategy='reverse-mode' is here; nc.func.jacfwd goes forward")
+    if vectorize and strict:
+        raise RuntimeError("jacobian: strict=True and vectorize=True are not supported together")
     with enable_grad():
         xs, single_input = _prepared("jacobian", inputs, create_graph)
         ys, single_output = _results("jacobian", func(*xs))
         _check_reach("jacobian", ys, xs, strict)
-        blocks = [_block(y, xs, create_graph, strict) for y in ys]
+        blocks = [_mapped_block(y, xs, create_graph) if vectorize else _block(y, xs, create_graph, strict) for y in ys]
     rows = tuple([_given(block, single_input, create_graph) for block in blocks])
     return rows[0] if single_output else rows
 
@@ -59,6 +63,21 @@ def _block(y: Tensor, xs: list[Tensor], create_graph: bool, strict: bool) -> lis
     ]
 
 
+def _mapped_block(y: Tensor, xs: list[Tensor], create_graph: bool) -> list[Tensor]:
+    """As `_block`, all rows in one map."""
+    count = y.numel()
+    if not count:
+        return [_empty(y, x) for x in xs]
+    places = iota((count,), 0, y.device)
+    starts = (places.reshape(count, 1) == places).to(y.dtype).reshape(count, *y.shape)
+
+    def row(start: Tensor) -> tuple:
+        found = _gradients((y,), xs, (start,), create_graph)
+        return tuple([_or_zeros("jacobian", g, x, False) for g, x in zip(found, xs, strict=True)])
+
+    return [column.reshape(*y.shape, *x.shape) for column, x in zip(vmap(row)(starts), xs, strict=True)]
+
+
 def _empty(y: Tensor, x: Tensor) -> Tensor:
     return engine.zeros_like(Meta((*y.shape, *x.shape), x.dtype, x.device))
 
@@ -74,8 +93,8 @@ def hessian(
     tensor([[ 6.,  0.],
             [ 0., 12.]])
     """
-    if vectorize or outer_jacobian_strategy != "reverse-mode":
-        raise NotImplementedError("hessian: only vectorize=False and outer_jacobian_strategy='reverse-mode' are here")
+    if outer_jacobian_strategy != "reverse-mode":
+        raise NotImplementedError("hessian: only outer_jacobian_strategy='reverse-mode' is here; see nc.func.hessian")
     single = isinstance(inputs, Tensor)
 
     def first(*xs: Tensor) -> Any:
@@ -85,7 +104,7 @@ def hessian(
         made = tuple([_or_zeros("hessian", g, x, strict) for g, x in zip(found, xs, strict=True)])
         return made[0] if single else made
 
-    return jacobian(first, inputs, create_graph, strict)
+    return jacobian(first, inputs, create_graph, strict, vectorize)
 
 
 def vjp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple:

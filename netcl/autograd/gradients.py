@@ -47,7 +47,8 @@ def grad(
     """The gradients of `outputs` (a tensor or a sequence) in `inputs`, without touching `.grad` (torch.autograd.grad).
 
     Raises RuntimeError for an input that outputs do not depend on, unless `allow_unused` (it gets None) or
-    `materialize_grads` (it gets zeros).
+    `materialize_grads` (it gets zeros). is_grads_batched: grad_outputs have a first dimension of samples, and so have
+    the gradients: all are found at once, by vmap.
 
     >>> import netcl as nc
     >>> x = nc.tensor([3.0], requires_grad=True)
@@ -56,11 +57,11 @@ def grad(
     """
     if not only_inputs:
         raise NotImplementedError("grad(only_inputs=False): use backward to add to every leaf's .grad")
-    if is_grads_batched:
-        raise NotImplementedError("grad(is_grads_batched=True): call grad once for each row of grad_outputs")
     if materialize_grads and allow_unused is False:
         raise ValueError("grad: materialize_grads=True gives unused inputs zeros, so allow_unused=False can't hold")
     inputs = _listed(inputs)
+    if is_grads_batched:
+        return _batched_grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
     roots = _roots(_listed(outputs), grad_outputs)
     for t in inputs:
         _check_input("grad", t)
@@ -74,6 +75,25 @@ def grad(
             "grad: one of the inputs was not used to compute the outputs; pass allow_unused=True for None"
         )
     return result
+
+
+def _batched_grad(outputs: Any, inputs: list, grad_outputs: Any, *options: Any) -> tuple:
+    """`grad` for each sample of grad_outputs."""
+    from netcl.autograd.mapping import vmap
+
+    retain_graph, create_graph, allow_unused, materialize_grads = options
+    reached: list[bool] = []
+
+    def one(*starts: Any) -> tuple:
+        found = grad(
+            outputs, inputs, list(starts), retain_graph, create_graph, allow_unused=allow_unused,
+            materialize_grads=materialize_grads,
+        )  # fmt: skip
+        reached[:] = [g is not None for g in found]
+        return tuple([g for g in found if g is not None])
+
+    made = iter(vmap(one)(*_listed(grad_outputs)))
+    return tuple([next(made) if there else None for there in reached])
 
 
 def _listed(tensors: Any) -> list[Any]:

@@ -107,11 +107,14 @@ class enable_grad(_GradMode):
         return super().__new__(cls)
 
 
+_NO_MAPS: dict[int, int] = {}
+
+
 class Node:
     """One recorded operation with gradient: its rule, what the rule reads, and where the gradients go."""
 
     __slots__ = (
-        "__weakref__", "arg", "edges", "hooks", "node_hooks", "number", "op", "outputs", "packing", "released",
+        "__weakref__", "arg", "edges", "hooks", "maps", "node_hooks", "number", "op", "outputs", "packing", "released",
         "result", "retained", "rule", "saved", "stale", "where",
     )  # fmt: skip
 
@@ -131,6 +134,7 @@ class Node:
         self.node_hooks: tuple[dict, dict] | None = None  # before and after the gradients are computed
         self.where = user_line() if _state.anomaly else None
         self.packing: Any = None  # what to unpack `saved` and `result` with
+        self.maps: dict[int, int] = _NO_MAPS  # inside which maps over a batch it stands: see autograd.batched
         if _state.packing:
             _state.packing[-1].pack(self)
 
@@ -227,8 +231,11 @@ def _connect(op: str, rule: Callable, operands: Sequence[Any], arg: Any, results
     reads = reads_of.get((rule, len(operands))) or rule_reads(rule, len(operands))
     edges: list[Any] = []
     saved: list[Any] = []
+    mapped: Any = results[0]._value.level
     for t, full in zip(operands, reads[1], strict=True):
         parent, v = t._node, t._value
+        if parent is not None and parent.maps:
+            mapped = True
         edges.append((parent, t._output) if parent is not None else (t, -1) if t._tracked else None)
         saved.append((t, v, t._version) if full else (v.shape, v.dtype, v.device))
     if reads[0]:
@@ -236,6 +243,8 @@ def _connect(op: str, rule: Callable, operands: Sequence[Any], arg: Any, results
     else:
         kept = [(v.shape, v.dtype, v.device) for v in [r._value for r in results]]
     node = Node(op, rule, arg, len(results), edges, saved, kept)
+    if mapped:
+        cross(node, results)
     for number, result in enumerate(results):
         if result._value.dtype.category == 2:
             result._tracked = True
@@ -317,6 +326,7 @@ class Tape:
 
 
 from netcl.autograd.autocast import apply_cast, casts_for  # noqa: E402
+from netcl.autograd.batched import cross  # noqa: E402
 from netcl.autograd.engine import node_gradients  # noqa: E402
 from netcl.tensor import HookHandle, Tensor  # noqa: E402  (they know each other)
 

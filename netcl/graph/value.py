@@ -40,6 +40,7 @@ class Value:
     trace: Trace | None = None
     index = -1
     origin: Any = None  # where a recording found it, see netcl.jit.recorder
+    level = 0  # above 0: of a map over a batch, see graph.batching
     input_record: tuple | None = None  # what a trace records where this value is an input
 
     def __init__(self, shape: Shape, dtype: DType, device: Any):
@@ -219,6 +220,8 @@ class _Pending(threading.local):
 
 
 _pending = _Pending()
+record_batched: Any = None  # set by graph.batching where operands may be batched
+record_many_batched: Any = None
 _open: weakref.WeakSet[Trace] = weakref.WeakSet()
 
 
@@ -236,6 +239,8 @@ def trace_for(device: Any) -> Trace:
 
 def record(op: str, operands: Sequence[Value], arg: Any = None) -> Value:
     """Record one operation: checks shapes and dtypes now, computes later."""
+    if record_batched is not None and any([value.level for value in operands]):
+        return record_batched(op, operands, arg)
     shape, dtype = TABLE[op].infer(operands, arg)
     trace = _pending.expansion
     if trace is not None:
@@ -305,6 +310,8 @@ def record_many(
     op: str, operands: Sequence[Value], arg: Any = None, numbers: Sequence[float] = (), kind: str = ""
 ) -> tuple[Value, ...]:
     """Record a composite with several results. `numbers` are kernel arguments of dtype `kind` behind the operands."""
+    if record_many_batched is not None and any([value.level for value in operands]):
+        return record_many_batched(op, operands, arg, numbers)
     metas: Any = TABLE[op].infer(operands, arg)
     while True:
         trace = trace_for(operands[0].device)

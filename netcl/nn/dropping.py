@@ -80,12 +80,12 @@ def _check(name: str, p: float) -> None:
 
 def _draw(input: Tensor, p: float) -> tuple[Tensor, Tensor, Tensor]:
     """The numbers that the next mask is a function of: call, seed, p."""
-    from netcl.random import dropout_key
+    from netcl.random import dropout_key, per_sample
 
     seed, call = dropout_key()
     device = input._value.device
     drawn, key = (Tensor._wrap(record_scalar(number, dtypes.int64, device)) for number in (call, seed))
-    return drawn, key, Tensor._wrap(record_scalar(float(p), dtypes.float32, device))
+    return per_sample(drawn), key, Tensor._wrap(record_scalar(float(p), dtypes.float32, device))
 
 
 def _finished(name: str, input: Tensor, result: Tensor, inplace: bool) -> Tensor:

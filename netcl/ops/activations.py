@@ -134,13 +134,13 @@ def _uniform(input: Tensor) -> Tensor:
     """Numbers from [0, 1) in input's shape, a function of (seed, call, position)."""
     from netcl.autograd.tape import apply
     from netcl.ops.creation import iota
-    from netcl.random import dropout_key
+    from netcl.random import dropout_key, per_sample
 
     seed, call = dropout_key()
     device = input._value.device
     numbers = [Tensor._wrap(record_scalar(number, dtypes.int64, device)) for number in (call, seed)]
     places = iota((input.numel(),), 0, device).reshape(input._value.shape)
-    return apply("uniform", (places, *numbers))
+    return apply("uniform", (places, per_sample(numbers[0]), numbers[1]))
 
 
 _threshold = formula(

@@ -31,6 +31,11 @@ def on_host(op: str, function: Callable, operands: Sequence[Tensor], rule: Calla
 
     LinAlgError where NumPy raises its own.
     """
+    if any(operand._value.level for operand in operands):
+        raise NotImplementedError(
+            f"vmap: {op.replace('_', '.', 1)} is computed on the host and has no batching rule; call it outside vmap, "
+            "on a batch of matrices"
+        )
     try:
         with np.errstate(all="ignore"):
             found = function(*[to_host(operand._value) for operand in operands])

@@ -20,7 +20,7 @@ from netcl.core.dtypes import DType
 from netcl.graph.value import _pending
 from netcl.ops.creation import empty, empty_like
 from netcl.ops.shape import sizes
-from netcl.random import Generator, stream_of
+from netcl.random import Generator, as_samples, sampled_maps, stream_of
 from netcl.tensor import Tensor, to_host, upload
 
 __all__ = """
@@ -38,18 +38,23 @@ def _floating(name: str, dtype: DType | None) -> DType:
     return dtype
 
 
-def _drawn(stream: Generator, shape: tuple[int, ...], dtype: DType, device: Any, draw: Callable[..., Any]) -> Tensor:
-    """draw(engine), which gives as many numbers as the shape has elements, as a tensor."""
+def _drawn(
+    generator: Generator | None, shape: tuple[int, ...], dtype: DType, device: Any, draw: Callable[..., Any]
+) -> Tensor:
+    """draw(engine, count) as a tensor: inside vmap, where asked for, with numbers of its own for each sample."""
+    stream = stream_of(generator, per_sample=True)
+    maps = sampled_maps()
+    whole = (*[one.size for one in maps], *shape)
 
     def make() -> np.ndarray:
         with stream.lock:
-            drawn = draw(stream.engine)
-        return np.ascontiguousarray(drawn.astype(dtype.numpy, copy=False)).reshape(shape)
+            drawn = draw(stream.engine, prod(whole))
+        return np.ascontiguousarray(drawn.astype(dtype.numpy, copy=False)).reshape(whole)
 
     value = upload(make(), find_device(device))
     if _pending.recorder is not None:
         _pending.recorder.drawn(value, make)
-    return Tensor._wrap(value)
+    return Tensor._wrap(as_samples(value, maps))
 
 
 def _asked(result: Tensor, requires_grad: bool) -> Tensor:
@@ -62,8 +67,8 @@ def rand(
 ) -> Tensor:  # fmt: skip
     """From U(0, 1): rand(2, 3), rand((2, 3)) or rand(size=(2, 3))."""
     shape = sizes("rand", args if size is None else (size,))
-    dtype, stream = _floating("rand", dtype), stream_of(generator)
-    result = _drawn(stream, shape, dtype, device, lambda e: draws.uniform(e, prod(shape), 0.0, 1.0, dtype.numpy))
+    dtype = _floating("rand", dtype)
+    result = _drawn(generator, shape, dtype, device, lambda e, n: draws.uniform(e, n, 0.0, 1.0, dtype.numpy))
     return _asked(result, requires_grad)
 
 
@@ -73,8 +78,8 @@ def randn(
 ) -> Tensor:  # fmt: skip
     """From N(0, 1): randn(2, 3), randn((2, 3)) or randn(size=(2, 3))."""
     shape = sizes("randn", args if size is None else (size,))
-    dtype, stream = _floating("randn", dtype), stream_of(generator)
-    result = _drawn(stream, shape, dtype, device, lambda e: draws.normal(e, prod(shape), 0.0, 1.0, dtype.numpy))
+    dtype = _floating("randn", dtype)
+    result = _drawn(generator, shape, dtype, device, lambda e, n: draws.normal(e, n, 0.0, 1.0, dtype.numpy))
     return _asked(result, requires_grad)
 
 
@@ -108,9 +113,9 @@ def randint(
     low, high, size = _bounds("randint", args, low, high, size)
     if low >= high:
         raise RuntimeError(f"randint: expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    dtype, shape, stream = dtypes.of(dtype) or dtypes.int64, sizes("randint", (size,)), stream_of(generator)
+    dtype, shape = dtypes.of(dtype) or dtypes.int64, sizes("randint", (size,))
     _check_fit("randint", low, high, dtype)
-    result = _drawn(stream, shape, dtype, device, lambda e: draws.integers(e, prod(shape), low, high))
+    result = _drawn(generator, shape, dtype, device, lambda e, n: draws.integers(e, n, low, high))
     return _asked(result, requires_grad)
 
 
@@ -153,8 +158,11 @@ def randperm(
     """0 .. n - 1 in random order."""
     if n < 0:
         raise RuntimeError(f"randperm: n must be non-negative, got {n}")
-    dtype, stream = dtype or dtypes.int64, stream_of(generator)
-    return _asked(_drawn(stream, (n,), dtype, device, lambda e: draws.permutation(e, n)), requires_grad)
+    return _asked(_drawn(generator, (n,), dtype or dtypes.int64, device, _permutations(n)), requires_grad)
+
+
+def _permutations(n: int) -> Callable[..., Any]:
+    return lambda e, count: np.concatenate([draws.permutation(e, n) for _ in range(count // n if n else 1)])
 
 
 def normal(
@@ -191,7 +199,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     if not (rates >= 0).all():
         raise RuntimeError("poisson: expected rates of at least 0")
     shape, stream = tuple(input.shape), stream_of(generator)
-    return _drawn(stream, shape, input.dtype, input.device, lambda e: draws.poisson(e, rates))
+    return _drawn(stream, shape, input.dtype, input.device, lambda e, n: draws.poisson(e, rates))
 
 
 def multinomial(
@@ -215,7 +223,7 @@ def multinomial(
         raise RuntimeError("multinomial: in a row, no number is above 0")
     shape, stream = (*input.shape[:-1], num_samples), stream_of(generator)
     return _drawn(
-        stream, shape, dtypes.int64, input.device, lambda e: draws.choices(e, weights, num_samples, replacement)
+        stream, shape, dtypes.int64, input.device, lambda e, n: draws.choices(e, weights, num_samples, replacement)
     )
 
 
@@ -228,13 +236,14 @@ def _draw(name: str, tensor: Tensor, generator: Generator | None, draw: Callable
         raise RuntimeError(f"{name}: a leaf that requires a gradient can't be changed in place but under nc.no_grad()")
     shape, order = tuple(tensor.shape), _order_in_memory(tensor)
 
-    def drawn(engine: Any) -> np.ndarray:
-        array: np.ndarray = draw(engine, prod(shape), *args)
+    def drawn(engine: Any, count: int) -> np.ndarray:
+        array: np.ndarray = draw(engine, count, *args)
         if order is None:
             return array
-        return array.reshape([shape[d] for d in order]).transpose(np.argsort(order))
+        in_order = array.reshape([-1, *[shape[d] for d in order]])
+        return in_order.transpose([0, *[int(d) + 1 for d in np.argsort(order)]])
 
-    made = _drawn(stream_of(generator), shape, tensor.dtype, tensor.device, drawn)
+    made = _drawn(generator, shape, tensor.dtype, tensor.device, drawn)
     with tape.no_grad():
         return tensor.copy_(made)
 
@@ -296,7 +305,11 @@ def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Generator | None = Non
     whole = np.broadcast_to(chances, input.shape)
     order = _order_in_memory(input)
     whole = whole if order is None else whole.transpose(order)
-    return _draw("bernoulli_", input, generator, lambda engine, count: draws.bernoulli(engine, whole))
+
+    def draw(engine: draws.Engine, count: int) -> Any:
+        return draws.bernoulli(engine, np.broadcast_to(whole, (count // max(whole.size, 1), *whole.shape)))
+
+    return _draw("bernoulli_", input, generator, draw)
 
 
 def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:

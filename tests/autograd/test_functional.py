@@ -98,7 +98,9 @@ def test_arguments_are_checked() -> None:
         AF.jvp(lambda x: x * 2, x)
     with pytest.raises(RuntimeError, match="single element"):
         AF.hvp(lambda x: x * 2, x, x)
-    with pytest.raises(NotImplementedError, match="vectorize"):
-        AF.jacobian(lambda x: x, x, vectorize=True)
+    with pytest.raises(NotImplementedError, match="jacfwd"):
+        AF.jacobian(lambda x: x, x, vectorize=True, strategy="forward-mode")
+    with pytest.raises(RuntimeError, match="strict=True and vectorize=True"):
+        AF.jacobian(lambda x: x, x, strict=True, vectorize=True)
     with pytest.raises(NotImplementedError, match="reverse-mode"):
         AF.hessian(lambda x: x.sum(), x, outer_jacobian_strategy="forward-mode")

@@ -148,14 +148,15 @@ def test_two_tensors_at_one_place_and_one_input_twice_all_get_the_gradient() -> 
     assert [g.item() for g in found] == [4.0, 4.0]
 
 
-def test_grad_makes_zeros_refuses_batches_and_counts_gradients() -> None:
+def test_grad_makes_zeros_takes_batches_and_counts_gradients() -> None:
     x, unused = leaf(2.0, 1.0), leaf(1.0)
     found = nc.autograd.grad((x * x).sum(), [x, unused], materialize_grads=True)
     assert [g.tolist() for g in found] == [[4.0, 2.0], [0.0]]
     with pytest.raises(ValueError, match="materialize_grads"):
         nc.autograd.grad(x.sum(), x, materialize_grads=True, allow_unused=False)
-    with pytest.raises(NotImplementedError, match="each row"):
-        nc.autograd.grad(x, x, nc.ones(3, 2), is_grads_batched=True)
+    starts = nc.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 2.0]])
+    found = nc.autograd.grad(x * x, [x, unused], starts, is_grads_batched=True, allow_unused=True)
+    assert found[0].tolist() == [[4.0, 0.0], [0.0, 2.0], [4.0, 4.0]] and found[1] is None
     with pytest.raises(RuntimeError, match="2 tensors and 1 gradients"):
         nc.autograd.grad([x * 1, x * 2], x, nc.ones(2))
     nc.autograd.backward([x.sum(), (x * 2).sum()])

@@ -298,7 +298,7 @@ class _Reporter:
             else:
                 described = [SimpleNamespace(shape=metas[o][0], dtype=metas[o][1]) for o in operands]
                 metas.append(TABLE[op].infer(described, arg))
-        return [meta if isinstance(meta[1], DType) else meta[0] for meta in metas]
+        return [meta if isinstance(meta[-1], DType) else meta[0] for meta in metas]
 
     # ---- what becomes of it ----
 
@@ -364,9 +364,18 @@ class _Reporter:
         words = {
             "reader": reader.op, "read": f"{array.name} ({array.made_by})",
             "own": space_text(space_of(reader)), "kernel": space_text(earlier.shape),
+            "other": self._other(reader, later),
         }  # fmt: skip
         text = reason.value.format(**words)
-        return reason.name, text if behind is None else f"{text}: {behind.value.format(**words)}"
+        return reason.name, text if behind is None else f"{text}; the two can't be one: {behind.value.format(**words)}"
+
+    def _other(self, reader: Node, home: Kernel) -> str:
+        """The kernel that a node has joined, by what it reads there."""
+        scheduler = self.design.scheduler
+        own = [n for n in sorted(scheduler.reach(reader)[0], key=lambda n: n.number) if scheduler.home.get(n) is home]
+        if not own:
+            return "a kernel that reads the same arrays as it does"
+        return f"the kernel that makes {' and '.join(node.op for node in own[:2])}, which it needs as well"
 
     def _memory(self) -> Memory:
         memory = self.design.memory

@@ -10,13 +10,15 @@ BY_ADDRESS = {"contraction": "matmul", "library": "library"}  # kinds of nodes t
 
 
 class Reason(Enum):
-    """A refusal. The text takes {reader}, {read}: operations; {own}, {kernel}: what they and the kernel run over."""
+    """A refusal. The text takes {reader}, {read}: operations; {own}, {kernel}: what they and the kernel run over;
+    {other}: the kernel that the reader is in."""
 
     SPACE = "{reader} runs over {own}, the kernel that has {read} over {kernel}"
     AXES = "{reader} reduces other axes of {own} than those that the rows of the kernel with {read} run along"
     COORDINATES = "{reader} reads {read} at other places than those it is computed at (transposed, shifted, broadcast)"
     TOTAL = "{read} is known only when the whole array has been reduced, and {reader} runs over its elements again"
     CYCLE = "each kernel would have to wait for the other"
+    NEEDED = "one of them needs what the other makes"
     STAGES = "they belong to different stages, which run one after the other to save memory"
     LIMIT = "the kernel holds as many operations as one may"
     PRODUCT_OPERAND = "{reader} is a matrix product, which reads its operands in memory"
@@ -24,7 +26,7 @@ class Reason(Enum):
     PRODUCT = "{reader} is a reduction, and {read} a matrix product, whose tiles hold no whole rows"
     LIBRARY = "{read} is the result of a library kernel, which does nothing else"
     KINDS = "the kernels are of different kinds or reduce different axes"
-    ELSEWHERE = "{reader} needs several kernels and joined another one of them"
+    ELSEWHERE = "{reader} is part of {other}"
 
 
 def operand_reason(reader: Node) -> Reason | None:

@@ -415,7 +415,7 @@ class Scheduler:
             return Reason.STAGES
         if len(first.placed) + len(later.placed) > MAX_ANCHORS:
             return Reason.LIMIT
-        return Reason.CYCLE if self._depends(first, later) or self._depends(later, first) else None
+        return Reason.NEEDED if self._depends(first, later) or self._depends(later, first) else None
 
     def why_apart(self, reader: Node, later: Kernel, earlier: Kernel) -> tuple[Reason, Reason | None]:
         """Why a node of one kernel is not in the one that has what it reads; and, where it joined another kernel that

@@ -150,7 +150,7 @@ def test_kernels_of_stages_are_explained_too(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_every_reason_reads_as_a_sentence():
-    words = {"reader": "sum", "read": "t1 (exp)", "own": "64 x 10", "kernel": "64"}
+    words = {"reader": "sum", "read": "t1 (exp)", "own": "64 x 10", "kernel": "64", "other": "a kernel"}
     for reason in Reason:
         assert "{" not in reason.value.format(**words)
 
@@ -198,3 +198,11 @@ def test_eager_leaves_nothing_to_explain():
 def test_what_is_no_tensor_is_refused():
     with pytest.raises(TypeError, match="explain: expected tensors"):
         explain(object())
+
+
+def test_a_reader_of_several_kernels_tells_which_one_it_is_in():
+    x, v, w = host(8, 16, requires_grad=True), host(16, 32), host(32, 4)
+    loss = ((x @ v).relu() @ w).sum()
+    loss.backward()
+    texts = [edge.text for edge in explain([loss, x.grad]).edges if edge.reason == "ELSEWHERE"]
+    assert texts == ["where is part of the kernel that makes matmul, which it needs as well"]

@@ -18,7 +18,9 @@ from netcl.autograd.mapping import vmap
 from netcl.autograd.modes import inference_mode, is_inference_mode_enabled, set_grad_enabled
 from netcl.autograd.tape import Tape, enable_grad, is_grad_enabled, no_grad
 from netcl.core import absent as _absent
-from netcl.core.device import Device, current_device, default_device, device, devices
+from netcl.core.device import (
+    Device, current_device, default_device, device, devices, get_default_device, set_default_device,
+)  # fmt: skip
 from netcl.core.dtypes import DType, bfloat16, float16, float32, float64, int8, int16, int32, int64, uint8
 from netcl.core.dtypes import bool_ as bool
 from netcl.core.errors import OutOfMemoryError
@@ -64,6 +66,7 @@ from netcl.ops.scans import *
 from netcl.ops.scattering import *
 from netcl.ops.searching import *
 from netcl.ops.shape import *
+from netcl.ops.signal_windows import *
 from netcl.ops.sorting import *
 from netcl.ops.special import *
 from netcl.ops.spectra import *
@@ -90,10 +93,10 @@ short = int16
 dtype = DType
 newaxis = None
 
-from netcl import amp, data, func, metrics, nn, optim, special, utils  # noqa: E402  (they use the names above)
+from netcl import amp, data, func, metrics, nn, optim, special, testing, utils  # noqa: E402
 from netcl.amp import GradScaler  # noqa: E402
 from netcl.io import load, save  # noqa: E402
-from netcl.utils import cuda  # noqa: E402
+from netcl.utils import accelerator, backends, cuda  # noqa: E402
 from netcl import trainer  # noqa: E402
 from netcl.trainer import History, Trainer  # noqa: E402
 from netcl.nn.functional import log_softmax, softmax  # noqa: E402

@@ -74,6 +74,20 @@ def share_detached(tensor: Tensor, source: Tensor) -> Tensor:
     return tensor
 
 
+def share_copied(copied: Tensor, source: Tensor, memo: dict) -> None:
+    """A deep copy shares its elements with the copies, made with the same memo, of what its source shares with."""
+    storage = source._storage
+    if storage is None:
+        return
+    made = memo.get(id(storage))
+    if made is None:
+        made = memo[id(storage)] = Storage(copied)
+        made.shape = storage.shape
+    else:
+        made.add(copied)
+    copied._storage, copied._chain, copied._family = made, source._chain, source._family
+
+
 def leave(tensor: Tensor) -> None:
     """The tensor shares its elements with nobody from now on."""
     if tensor._storage is not None:

@@ -6,6 +6,7 @@ is: a value, its place in the gradient graph, and the ways to get it to the host
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
@@ -366,11 +367,16 @@ class Tensor:
     def __deepcopy__(self, memo: dict) -> Tensor:
         if self._node is not None:
             raise RuntimeError("only leaf tensors can be deep-copied; detach() a result first")
+        from netcl.storage import share_copied
+
         copied = type(self).__new__(type(self))
-        copied._value = self._value
-        copied.requires_grad = self.requires_grad
-        copied.grad = None if self.grad is None else self.grad.detach()
         memo[id(self)] = copied
+        copied._value = self._value
+        share_copied(copied, self, memo)
+        own = {name: value for name, value in self.__dict__.items() if name[0] != "_"}  # what the user has set on it
+        copied.__dict__.update(copy.deepcopy(own, memo))
+        copied._tracked = self._tracked
+        copied._grad = None if self._grad is None else copy.deepcopy(self._grad.detach(), memo)
         return copied
 
     # ---- new values under the same name (optimizers, in-place operations) ----

@@ -144,3 +144,10 @@ def _start(tensor: Any, gradient: Any) -> Any:
             f"backward: gradient has shape {list(gradient.shape)}, the tensor {list(tensor.shape)}; they must match"
         )
     return gradient if gradient.dtype is tensor.dtype else gradient.to(tensor.dtype)
+
+
+def Variable(data: Tensor, requires_grad: bool = False) -> Tensor:
+    """A tensor with data's elements, shared: what PyTorch's older scripts wrap tensors in. Tensors need no wrapping."""
+    if not isinstance(data, Tensor):
+        raise TypeError(f"Variable: expected a Tensor, got {type(data).__name__}")
+    return data.detach().requires_grad_(requires_grad)

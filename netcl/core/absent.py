@@ -15,8 +15,6 @@ class AbsentError(AttributeError, NotImplementedError):
 
 # What to do instead, where no similar name says it.
 _INSTEAD = {
-    "torch.accelerator": "use nc.devices() and nc.current_device()",
-    "torch.backends": "use nc.devices(), which lists the OpenCL devices",
     "torch.compile": "leave it out: netcl fuses kernels by itself",
     "torch.complex64": "use two real tensors",
     "torch.complex128": "use two real tensors",
@@ -24,8 +22,9 @@ _INSTEAD = {
     "torch.hub": "use nc.load(path)",
     "torch.jit": "leave it out: netcl fuses kernels by itself",
     "torch.mps": 'use nc.device("gpu")',
-    "torch.set_default_device": "use `with nc.device(name):`",
-    "torch.testing": "use numpy.testing",
+    "torch.get_num_threads": "the OpenCL runtime has its own threads",
+    "torch.range": "use nc.arange(start, end + step, step)",
+    "torch.set_num_threads": "the OpenCL runtime has its own threads (POCL_MAX_PTHREAD_COUNT, CL_CONFIG_CPU_...)",
     "torch.xpu": 'use nc.device("gpu")',
     "torch.Tensor.apply_": "use operations on whole tensors",
     "torch.Tensor.data_ptr": "use .numpy()",

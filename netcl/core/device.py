@@ -276,6 +276,25 @@ def default_device() -> Device:
     return _choose()[0]
 
 
+def get_default_device() -> Device:
+    """As default_device()."""
+    return _choose()[0]
+
+
+def set_default_device(device: Device | str | int | None) -> None:
+    """Where tensors are made from now on, in every thread, unless a device is named or entered. None: as at the start.
+
+    >>> import netcl as nc
+    >>> nc.set_default_device("cpu")
+    >>> nc.set_default_device(None)
+    """
+    global _default
+    chosen = None if device is None else find_device(device)
+    if chosen is not None and chosen.error is not None:
+        raise RuntimeError(f"set_default_device: {chosen} does not work: {chosen.error}")
+    _default = None if chosen is None else (chosen, "set_default_device")
+
+
 def default_reason() -> str:
     """Why default_device() is the one it is, in a sentence."""
     return _choose()[1]
@@ -359,6 +378,9 @@ def device(spec: Device | str | int | None = None) -> Device:
         if current.kind == kind:
             return current
     return find(spec, found)
+
+
+find_device = device
 
 
 def find(spec: str, candidates: list[Device]) -> Device:

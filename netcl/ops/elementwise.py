@@ -41,6 +41,8 @@ def as_tensor_like(number: Any, other: Tensor, floating: bool = False) -> Tensor
         return number
     if isinstance(number, np.generic):
         number = plain_number(number)
+    if isinstance(number, np.ndarray):
+        return Tensor.from_host(number, other._value.device)
     dtype = number_dtype(number, other.dtype)
     if floating and dtype.category < 2:
         dtype = dtypes.default_float
@@ -231,7 +233,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
 
     RuntimeError for an integer tensor and a negative integer exponent, as in PyTorch.
     """
-    if isinstance(input, Tensor) and not isinstance(exponent, Tensor):
+    if isinstance(input, Tensor) and not isinstance(exponent, (Tensor, np.ndarray)):
         input = in_float32(input)  # the cheaper operations would not see to it
         if input.dtype.category < 2 and isinstance(exponent, int) and exponent < 0:
             raise RuntimeError(

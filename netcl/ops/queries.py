@@ -10,10 +10,13 @@ from typing import Any
 from netcl.tensor import Tensor
 
 __all__ = """
-    are_deterministic_algorithms_enabled clone conj conj_physical detach is_conj is_neg is_signed real resolve_conj
-    resolve_neg use_deterministic_algorithms
+    are_deterministic_algorithms_enabled clone conj conj_physical detach get_float32_matmul_precision is_conj
+    is_inference is_neg is_signed real resolve_conj resolve_neg set_float32_matmul_precision
+    use_deterministic_algorithms
 """.split()
-METHODS = ["__contains__", "conj", "conj_physical", "is_conj", "is_neg", "ndimension", "resolve_conj", "resolve_neg"]
+METHODS = """
+    __contains__ conj conj_physical get_device is_conj is_neg ndimension resolve_conj resolve_neg
+""".split()
 METHODS_BY_NAME: dict[str, Any] = {
     name: property(lambda input: False, doc="False: netcl has no such tensors.")
     for name in ("is_meta", "is_mps", "is_nested", "is_sparse", "is_sparse_csr", "is_xpu")
@@ -79,3 +82,32 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
 def are_deterministic_algorithms_enabled() -> bool:
     """True: every operation of netcl gives the same bits each time."""
     return True
+
+
+_precision = "highest"
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """How much less than float32 products of float32 matrices may be: "highest" (nothing), "high" or "medium".
+
+    netcl always computes them in float32: this only sets what get_float32_matmul_precision gives.
+    """
+    global _precision
+    if precision not in ("highest", "high", "medium"):
+        raise RuntimeError(f"set_float32_matmul_precision: expected highest, high or medium, got {precision!r}")
+    _precision = precision
+
+
+def get_float32_matmul_precision() -> str:
+    """What set_float32_matmul_precision was called with last; at first "highest"."""
+    return _precision
+
+
+def is_inference(input: Tensor) -> bool:
+    """False, see Tensor.is_inference."""
+    return input.is_inference()
+
+
+def get_device(input: Tensor) -> int:
+    """The number of the GPU that the tensor is on, -1 on another device."""
+    return input.device.kind_index if input.device.kind == "gpu" else -1

@@ -1,5 +1,5 @@
-"""PyTorch's places for `utils.data` and `cuda`."""
+"""PyTorch's places for `utils.data`, `cuda`, `accelerator` and `backends`."""
 
-from netcl.utils import cuda, data
+from netcl.utils import accelerator, backends, cuda, data
 
-__all__ = ["cuda", "data"]
+__all__ = ["accelerator", "backends", "cuda", "data"]

@@ -211,3 +211,17 @@ def test_a_shallow_copy_shares_elements_and_the_others_do_not(device):
         assert deep.tolist() == moved.tolist() == [[0.0] * 3] * 2
     leaf = nc.ones(2, requires_grad=True)
     assert nc.asarray(leaf, requires_grad=False).tolist() == [1.0, 1.0]
+
+
+def test_deep_copies_share_among_themselves_as_their_originals_do(torch):
+    def program(t):
+        x = t.arange(4.0)
+        x.note = ["kept"]
+        parts = [x, x[:2], x.detach(), x.view(2, 2).T]
+        twins = copy.deepcopy(parts)
+        twins[0][0] = 5
+        twins[3][1, 0] = 7
+        assert twins[0].note == ["kept"] and twins[0].note is not x.note
+        return [[part.tolist() for part in group] for group in (parts, twins)]
+
+    assert program(nc) == program(torch)

@@ -1,0 +1,102 @@
+"""PyTorch's places that scripts look into: accelerator, backends, testing, the default device, older names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import netcl as nc
+
+
+def test_a_script_can_choose_its_device():
+    device = nc.accelerator.current_accelerator().type if nc.accelerator.is_available() else "cpu"
+    assert nc.ones(2, device=device).device.kind in ("cpu", "gpu")
+    assert nc.accelerator.device_count() == sum(d.kind == "gpu" and d.error is None for d in nc.devices())
+    assert (nc.accelerator.current_accelerator() is None) == (nc.accelerator.device_count() == 0)
+    nc.accelerator.synchronize()
+    assert not nc.backends.mps.is_available() and not nc.backends.cuda.is_built()
+    assert not nc.cuda.is_available()
+
+
+def test_switches_of_backends_can_be_set_and_read(torch):
+    for name in ("benchmark", "deterministic", "enabled", "allow_tf32"):
+        before = getattr(nc.backends.cudnn, name)
+        setattr(nc.backends.cudnn, name, True)
+        assert getattr(nc.backends.cudnn, name) is True
+        setattr(nc.backends.cudnn, name, before)
+        assert before == getattr(torch.backends.cudnn, name)
+    nc.backends.cuda.matmul.allow_tf32 = True
+    with pytest.raises(AttributeError):
+        nc.backends.cudnn.no_such_switch = True
+
+
+def test_precision_of_products(torch):
+    for t in (torch, nc):
+        assert t.get_float32_matmul_precision() == "highest"
+        t.set_float32_matmul_precision("high")
+        assert t.get_float32_matmul_precision() == "high"
+        t.set_float32_matmul_precision("highest")
+    with pytest.raises(RuntimeError, match="'low'"):
+        nc.set_float32_matmul_precision("low")
+
+
+def test_the_default_device_can_be_chosen():
+    start = nc.default_device()
+    for device in nc.devices():
+        if device.error is None and device.kind != "accelerator":
+            nc.set_default_device(str(device))
+            assert nc.get_default_device() is nc.current_device() is device
+            assert (nc.ones(2) + 1).device is device
+    with pytest.raises(ValueError, match="no-such"):
+        nc.set_default_device("no-such")
+    nc.set_default_device(None)
+    assert nc.get_default_device() is start
+
+
+def test_variables_are_tensors():
+    x = nc.ones(2)
+    v = nc.autograd.Variable(x, requires_grad=True)
+    (v * 3).sum().backward()
+    assert v.grad.tolist() == [3, 3] and not x.requires_grad
+    with pytest.raises(TypeError, match="Tensor"):
+        nc.autograd.Variable([1.0])
+
+
+CLOSE = [
+    lambda t: (t.ones(2), t.ones(2)), lambda t: (t.ones(2), t.ones(2) + 1e-6), lambda t: (1.0, 1.0 + 1e-9),
+    lambda t: ([t.ones(1), 2.0], [t.ones(1), 2.0]), lambda t: ({"a": t.zeros(2)}, {"a": t.zeros(2) + 1e-6}),
+    lambda t: (t.ones(2, dtype=t.float16), t.ones(2, dtype=t.float16) * 1.0005), lambda t: (t.arange(3), t.arange(3)),
+]  # fmt: skip
+APART = [
+    lambda t: (t.ones(2), t.ones(2) + 1e-4), lambda t: (t.ones(2), t.ones(3)), lambda t: ([1.0], [1.0, 2.0]),
+    lambda t: (t.ones(2), t.ones(2).double()), lambda t: ({"a": 1.0}, {"b": 1.0}),
+    lambda t: (t.arange(3), t.arange(3) + 1),
+    lambda t: (t.tensor(float("nan")), t.tensor(float("nan"))),
+]  # fmt: skip
+
+
+def test_assert_close_is_pytorchs(torch):
+    for t in (torch, nc):
+        for case in CLOSE:
+            t.testing.assert_close(*case(t))
+        for case in APART:
+            with pytest.raises(AssertionError):
+                t.testing.assert_close(*case(t))
+        t.testing.assert_close(t.ones(2), t.ones(2).double(), check_dtype=False)
+        t.testing.assert_close(t.tensor(float("nan")), t.tensor(float("nan")), equal_nan=True)
+        t.testing.assert_close(t.ones(2), t.ones(2) + 0.1, rtol=0.2, atol=0)
+        with pytest.raises(AssertionError, match="Mismatched elements: 1 / 3"):
+            t.testing.assert_close(t.arange(3.0), t.tensor([0.0, 1, 5]))
+        with pytest.raises(ValueError, match="rtol"):
+            t.testing.assert_close(1.0, 1.0, rtol=1)
+        with pytest.raises(AssertionError, match="mine"):
+            t.testing.assert_close(1.0, 2.0, msg="mine")
+
+
+def test_numpy_arrays_are_operands():
+    x = nc.arange(3.0)
+    for result, expected in (
+        (x + np.arange(3), [0, 2, 4]), (x * np.float32([1, 2, 3]), [0, 2, 6]), (x / np.array([1, 2, 4]), [0, 0.5, 0.5]),
+        (x - np.ones((2, 3), np.float32), [[-1, 0, 1]] * 2), (x ** np.array([2.0, 1.0, 3.0]), [0, 1, 8]),
+    ):  # fmt: skip
+        np.testing.assert_allclose(result.numpy(), expected)

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from netcl.core import dtypes
-from netcl.graph.explain import Explanation, pending, watching
-from netcl.graph.value import flush_thread
+from netcl.graph.explain import Explanation, explain_call
 from netcl.tensor import Tensor
 
 
@@ -52,12 +51,7 @@ def inspect_function(
     with _of_the_user():
         for _ in range(calls - 1):
             function(**arguments)
-        flush_thread()
-        with watching(names) as found:
-            result = function(**arguments)
-    found.reports += pending(names).reports
-    del result  # it was held until here, as a caller would
-    return found
+        return explain_call(lambda: function(**arguments), names)[1]
 
 
 @contextmanager
@@ -100,6 +94,7 @@ def _find(module: Any, name: str, path: str) -> Callable[..., Any]:
     if inspect.isclass(found):
         with _of_the_user():
             found = found()
+    found = getattr(found, "__wrapped_by_jit__", found)  # a replay would show one operation
     if not callable(found):
         raise InspectError(f"{name} of {path} is of type {type(found).__name__}, not a function")
     return found

@@ -6,7 +6,7 @@ Nothing is run or compiled, and what is pending stays as it is: a plan is only d
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
@@ -20,7 +20,7 @@ from netcl.graph.layout import nbytes
 from netcl.graph.planner import Builder, Design
 from netcl.graph.primitives import TABLE
 from netcl.graph.schedule import Kernel, space_of
-from netcl.graph.value import Trace, Value, open_traces
+from netcl.graph.value import Trace, Value, flush_thread, open_traces
 
 
 @dataclass(frozen=True)
@@ -196,6 +196,18 @@ def watching(names: Mapping[str, Any] | None = None) -> Iterator[Explanation]:
         yield found
     finally:
         plan.watchers.remove(watch)
+
+
+def explain_call(
+    function: Callable[[], Any], names: Mapping[str, Any] | None = None
+) -> tuple[Any, Explanation]:
+    """What a function returns, and reports of all that it runs and of what is pending when it has returned. What was
+    pending before runs first."""
+    flush_thread()
+    with watching(names) as found:
+        result = function()
+    found.reports += pending(names).reports
+    return result, found
 
 
 def values_in(tensors: Any) -> Iterator[Value]:

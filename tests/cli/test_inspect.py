@@ -33,6 +33,11 @@ def step(x, y, scale=1.0):
     return loss
 
 
+@nc.jit.jit_compile
+def compiled(x):
+    return (x.exp() + 1).sum()
+
+
 def gradient_only(x):
     x.requires_grad_()
     (x.exp() + 1).sum().backward()
@@ -105,6 +110,9 @@ def test_records_and_place_of_the_picture(script: str, tmp_path: Path):
 def test_methods_values_and_what_is_only_left_pending(script: str):
     found = inspect_function(f"{script}:Net.twice", {"x": "4,6"})
     assert [kernel.operations for kernel in found.kernels] == [("matmul", "add", "mul")]
+    for calls in (1, 3):
+        found = inspect_function(f"{script}:compiled", {"x": "4"}, calls=calls)
+        assert {"exp", "add", "sum"} <= {operation.name for operation in found.reports[0].operations}
     found = inspect_function(f"{script}:gradient_only", {"x": "4"})
     assert found.launches == 1
     found = inspect_function(f"{script}:step", {"x": "4,6", "y": "4:int64"}, {"scale": "0.5"})

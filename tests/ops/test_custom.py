@@ -370,3 +370,31 @@ def test_threads_register_one_operation_once():
     assert not errors
     assert len(made) == 4
     assert len(set(map(id, made))) == 1
+
+
+# ---- with the rest -----------------------------------------------------------------------------------------------
+
+
+def test_the_name_of_the_first_documents_is_the_same_function():
+    from netcl.autograd import compiler
+
+    assert compiler.register_primitive is nc.register_primitive
+
+
+def test_in_compiled_functions_and_under_vmap(device):
+    leak = nc.register_primitive("leak", *LEAK, operands="x slope", check=False)
+    x = nc.tensor(rng.standard_normal((4, 6)).astype(np.float32))
+    plain = leak(x * 2, 0.1).sum(1)
+    compiled = nc.jit.jit_compile(lambda x: leak(x * 2, 0.1).sum(1))
+    mapped = nc.func.vmap(lambda row: leak(row * 2, 0.1).sum())
+    for _ in range(3):
+        np.testing.assert_array_equal(compiled(x).numpy(), plain.numpy())
+    np.testing.assert_allclose(mapped(x).numpy(), plain.numpy(), rtol=1e-6)
+
+
+def test_under_autocast_the_widest_operand_decides(device):
+    swish = nc.register_primitive("swish", *SWISH, check=False)
+    a, b = nc.ones(4, 4), nc.ones(4, 4)
+    with nc.amp.autocast("cpu", dtype=nc.bfloat16):
+        assert swish(a @ b).dtype is nc.bfloat16
+        assert swish(a).dtype is nc.float32

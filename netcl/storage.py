@@ -19,6 +19,7 @@ from netcl.autograd.tape import apply
 from netcl.codegen.ir import Shape, contiguous_strides
 from netcl.graph import value as tracing
 from netcl.graph.batching import levels_of
+from netcl.graph.effects import surroundings
 from netcl.graph.primitives import TABLE
 from netcl.graph.value import Value
 from netcl.graph.views import LAYOUT, view
@@ -222,6 +223,8 @@ def _take(tensor: Tensor, new: Tensor, graph: bool, counted: bool) -> None:
         if tensor._node is not None:
             tensor._node.stale |= 1 << tensor._output
     if graph:
+        if tensor._watched:
+            surroundings.changes += 1
         tensor._tracked, tensor._node, tensor._output = new._tracked, new._node, new._output
 
 

@@ -20,6 +20,7 @@ from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
 from netcl.graph import flags
 from netcl.graph.batching import active
+from netcl.graph.effects import surroundings
 from netcl.graph.value import Value, _pending
 
 _new = object.__new__
@@ -46,6 +47,7 @@ class HookHandle:
     def remove(self) -> None:
         """Take the hook out; a second time does nothing."""
         self._hooks.pop(self, None)
+        surroundings.changes += 1
 
 
 class Tensor:
@@ -71,6 +73,7 @@ class Tensor:
     _family = 0  # those of a storage that are in one gradient graph
     _quiet = False  # writes to it do not count for what was saved for a gradient (`.data`)
     _accumulate_hooks: dict | None = None
+    _watched = False  # by a compiled function: see netcl.jit
     __array_priority__ = 1000  # NumPy leaves `array * tensor` to the tensor
 
     if TYPE_CHECKING:  # attached by netcl.ops.methods
@@ -203,6 +206,8 @@ class Tensor:
         if not requires_grad and self._node is not None:
             raise RuntimeError("only leaf tensors can have requires_grad turned off; use .detach() for a result")
         self._tracked = bool(requires_grad)
+        if self._watched:
+            surroundings.changes += 1
         return self
 
     # ---- gradients ----
@@ -258,6 +263,7 @@ class Tensor:
         if not isinstance(tensor, Tensor):
             raise TypeError(f"data: expected a Tensor, got {type(tensor).__name__}; wrap it in nc.tensor(...)")
         leave(self)
+        surroundings.changes += 1
         self._value = tensor._value
         share_detached(self, tensor)
 

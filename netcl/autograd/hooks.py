@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from netcl.autograd import tape
+from netcl.graph.effects import surroundings
 
 
 def through_hooks(hooks: dict, gradient: Any) -> Any:
@@ -79,6 +80,7 @@ def _raise_at_nan(node: Any, made: list[Any]) -> None:
 
 def add(hooks: dict, hook: Callable) -> Any:
     handle = tape.HookHandle(hooks)
+    surroundings.changes += 1
     hooks[handle] = hook
     return handle
 

@@ -28,6 +28,7 @@ class Memory:
     results: list[tuple[int, int]] = field(default_factory=list)  # (slot, bytes) of what outlives the plan
     scratch: list[tuple[int, int]] = field(default_factory=list)  # (slot, bytes) of what does not
     same: list[tuple[int, int]] = field(default_factory=list)  # (slot, slot whose memory it gets)
+    overwrites_from: int | None = None  # the first launch that writes over an input
 
     @property
     def scratch_bytes(self) -> int:

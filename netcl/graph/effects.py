@@ -15,6 +15,15 @@ from netcl.graph.value import _pending
 _Method = TypeVar("_Method", bound=Callable)
 
 
+class _Surroundings:
+    """Counts changes to what compiled functions watch, so that most calls need not compare it all."""
+
+    changes = 0
+
+
+surroundings = _Surroundings()
+
+
 def effect(function: Callable, *args: Any) -> Any:
     """Call a function whose host work a replay has to repeat; its operations go through `numbers_of`."""
     recorder = _pending.recorder
@@ -44,6 +53,11 @@ def numbers_of(key: Any, numbers: Sequence[float]) -> Sequence[Any] | None:
     return numbers if recorder is None else recorder.effect_numbers(key, numbers)
 
 
+def repeating() -> bool:
+    """Whether an effect is being repeated."""
+    return _pending.collector is not None
+
+
 def has_gradient(parameter: Any) -> bool:
     """Whether a parameter is to be updated. An effect that is repeated runs before its gradients are there."""
     collector = _pending.collector
@@ -55,12 +69,25 @@ def has_gradient(parameter: Any) -> bool:
     return there
 
 
+def with_gradients(parameters: Sequence[Any]) -> list[Any]:
+    """Those of an effect's parameters that were updated when it was recorded."""
+    graded = _pending.collector.graded
+    return [parameter for parameter in parameters if id(parameter) in graded]
+
+
+def updates_expected() -> int:
+    """How many updates the effect that is repeated recorded."""
+    expected: int = _pending.collector.expected
+    return expected
+
+
 class Collector:
     """The numbers of an effect that is repeated, and whether it went the way it went when it was recorded."""
 
-    __slots__ = ("graded", "keys", "numbers")
+    __slots__ = ("expected", "graded", "keys", "numbers")
 
-    def __init__(self, graded: Set[int]) -> None:
+    def __init__(self, graded: Set[int], expected: int) -> None:
+        self.expected = expected
         self.graded = graded
         self.keys: list[Any] = []
         self.numbers: list[float] = []
@@ -70,10 +97,10 @@ class Collector:
         self.numbers += numbers
 
 
-def repeat(function: Callable, args: tuple, graded: Set[int]) -> Collector:
+def repeat(function: Callable, args: tuple, graded: Set[int], expected: int) -> Collector:
     """Do an effect again, without its operations."""
     outer = _pending.collector
-    _pending.collector = collector = Collector(graded)
+    _pending.collector = collector = Collector(graded, expected)
     try:
         function(*args)
     finally:

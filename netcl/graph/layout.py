@@ -42,6 +42,8 @@ def lay_out(
             else:
                 available.remove(taken)
                 memory.same.append((slot, slot_of[taken]))
+                before = memory.overwrites_from
+                memory.overwrites_from = piece.first if before is None else min(before, piece.first)
         else:
             place = min((p for p in idle if piece.size <= p[0] <= 2 * piece.size and p[2] < piece.first), default=None)
             if place is None:

@@ -48,7 +48,7 @@ class Plan:
     checks: bool
 
 
-_pack_offset = struct.Struct("q").pack
+pack_offset = struct.Struct("q").pack
 statistics = Statistics()
 _plans: OrderedDict[tuple, Plan | Pruning] = OrderedDict()  # a Pruning: the key of a trace with dead records
 _last: dict[Any, tuple[tuple, Plan]] = {}  # the plan that each device ran last
@@ -97,11 +97,28 @@ def execute(trace: Trace) -> None:
     _run(plan, trace, dict(held))
 
 
+def plan_for(trace: Trace, positions: list[int], free: tuple[int, ...]) -> Plan:
+    """The plan of a trace for the values at some positions, made now or found; `free` inputs may be overwritten."""
+    key = _full_key(trace, positions, free)
+    plan = _find(key)
+    if plan is None:
+        from netcl.graph.planner import build
+
+        plan = build(trace, positions, set(free))
+        statistics.planned += 1
+        _keep(key, plan)
+    assert isinstance(plan, Plan)
+    return plan
+
+
 def _key(trace: Trace, held: list[tuple[int, Value]]) -> tuple:
+    return _full_key(trace, [position for position, _ in held], _free_inputs(trace))
+
+
+def _full_key(trace: Trace, positions: list[int], free: tuple[int, ...]) -> tuple:
     device = trace.device
-    positions = tuple([position for position, _ in held])
     records = tuple(trace.records)
-    return device, device.target, dtypes.default_float, records, positions, trace.sharing(), _free_inputs(trace)
+    return device, device.target, dtypes.default_float, records, tuple(positions), trace.sharing(), free
 
 
 def _find(key: tuple) -> Any:
@@ -156,21 +173,33 @@ def _free_inputs(trace: Trace) -> tuple[int, ...]:
 # ---- running -----------------------------------------------------------------------------------------------------
 
 
+def pack_numbers(plan: Plan, numbers: list[Any], inputs: list[Value]) -> list[bytes]:
+    """Kernel arguments: the trace's numbers, and offsets of inputs."""
+    packed = [pack(peek(number)) for pack, number in zip(plan.scalar_packers, numbers, strict=True)]
+    for number in plan.moved:
+        packed.append(pack_offset(inputs[number].offset))
+    return packed
+
+
+def overwritten(plan: Plan, interrupted: Interrupted) -> bool:
+    """Whether a launch that writes over an input had been made when another one failed."""
+    first = plan.memory.overwrites_from
+    return first is not None and interrupted.launched > first
+
+
 def _run(plan: Plan, trace: Trace, held: dict[int, Value]) -> None:
     device = trace.device
     inputs = trace.inputs
     slots: list[Any] = [value.buffer for value in inputs]
     slots += [None] * (plan.slots - len(slots))
-    scalars = [pack(peek(number)) for pack, number in zip(plan.scalar_packers, trace.scalars, strict=True)]
-    for number in plan.moved:
-        scalars.append(_pack_offset(inputs[number].offset))
+    scalars = pack_numbers(plan, trace.scalars, inputs)
     if plan.checks:
         flags.mark_pending(device)
     count = len(inputs)
     try:
         replay(device, plan.steps, plan.memory, slots, scalars)
     except Interrupted as interrupted:
-        if interrupted.launched and any(source < count for _, source in plan.memory.same):
+        if overwritten(plan, interrupted):
             trace.spoilt = interrupted.error  # a second try would read what is overwritten
         raise interrupted.error from None
     for position, slot, strides, offset, record in plan.results:

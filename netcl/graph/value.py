@@ -84,7 +84,7 @@ class NotRealised(Exception):
         self.value = value
 
 
-_scalar_records = {dtype.name: ("scalar", (dtype.name,), ()) for dtype in ALL}
+scalar_records = {dtype.name: ("scalar", (dtype.name,), ()) for dtype in ALL}
 
 
 class Trace:
@@ -153,7 +153,7 @@ class Trace:
         positions = [v.index if v.trace is self else self.position(v) for v in operands]
         if numbers:
             positions += range(len(records), len(records) + len(numbers))
-            records += [_scalar_records[kind]] * len(numbers)
+            records += [scalar_records[kind]] * len(numbers)
             self.scalars += numbers
         return self.add_results(op, positions, arg, metas)
 
@@ -345,7 +345,7 @@ def record_with_numbers(
                     continue
                 positions = [v.index if v.trace is trace else trace.position(v) for v in operands]
                 positions += range(len(trace.records), len(trace.records) + len(numbers))
-                trace.records += [_scalar_records[kind] for kind in kinds]
+                trace.records += [scalar_records[kind] for kind in kinds]
                 trace.scalars += numbers
                 return trace.add_results(op, positions, arg, metas)
         except NotRealised as pending:

@@ -71,6 +71,7 @@ class Recorded:
     effects: list[Any]
     sources: list[tuple] = field(default_factory=list)  # of the operands: see Recorder's origins
     compute: Callable[[list[Any]], list[Any]] = lambda sources: []
+    numbers: list[Any] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)  # dtypes of the numbers, by name
     dtypes: list[Any] = field(default_factory=list)
     constants: list[Any] = field(default_factory=list)  # the numbers that stay what they are
@@ -103,6 +104,10 @@ class Recorded:
             and self.writes == other.writes
             and len(self.sources) == len(other.sources)
         )
+
+    def operand_of(self, tensor: int) -> int | None:
+        """The number of a tensor among the operands."""
+        return next((k for k, source in enumerate(self.sources) if source == ("tensor", tensor)), None)
 
     @property
     def metas(self) -> list[tuple]:
@@ -326,6 +331,7 @@ class Analysis:
             gradients = self._backward(starts)
             self._inputs()  # the way back may read more
         scalars = trace.scalars[self.first_scalar :]
+        recorded.numbers = list(scalars)
         recorded.compute = evaluate(scalars)
         recorded.constants = [None if type(n) in (Live, Site) else n for n in scalars]
         for number in scalars:
@@ -410,6 +416,7 @@ def _renumbered(record: tuple, moved: dict[int, int]) -> tuple:
 
 def rule_of(backward: Template, targets: list[int], total: int) -> Callable:
     """The gradient rule of a recording: `targets` are the operands that get gradients."""
+
     def rule(g: Any, y: Any, *operands_and_arg: Any) -> list[Any]:
         *operands, _ = operands_and_arg
         if tracing._pending.expansion is None:
@@ -418,9 +425,7 @@ def rule_of(backward: Template, targets: list[int], total: int) -> Callable:
                 "the function, or call it uncompiled"
             )
         starts = g if isinstance(g, tuple) else (g,)
-        leaves = [
-            starts[-1 - leaf]._value if leaf < 0 else operands[leaf]._value for leaf in backward.leaves.values()
-        ]
+        leaves = [starts[-1 - leaf]._value if leaf < 0 else operands[leaf]._value for leaf in backward.leaves.values()]
         numbered = Template(
             backward.records, dict(zip(backward.leaves, range(len(leaves)), strict=True)), backward.outputs,
             backward.metas,

@@ -152,6 +152,7 @@ class Recorder:
 
     def argument(self, place: int, number: float) -> Live:
         """A float argument."""
+
         def looked(asked: Any) -> None:
             if asked is None:
                 self.fixed.add(place)

@@ -1,15 +1,25 @@
-"""A call of a recorded function: is the recording still good, and if so, one operation in the place of them all."""
+"""A call of a recorded function: is the recording still good, and if so, one operation in the place of them all.
+
+Where every operand is in memory and no gradient graph leaves the function, its plan is run at once (`_direct`): the
+operands' layouts stand for the trace that is not made. Otherwise one composite is recorded (`_record`), which is
+computed with whatever surrounds it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import is_
+from sys import getrefcount
+from types import CellType
 from typing import Any
 
 from netcl.autograd import tape
-from netcl.graph.effects import repeat
-from netcl.graph.live import Live, evaluator
-from netcl.graph.value import Value, record_scalar, record_with_numbers
+from netcl.core import dtypes
+from netcl.core.replay import Interrupted, replay
+from netcl.graph import flags
+from netcl.graph.effects import repeat, surroundings
+from netcl.graph.live import Live, evaluator, peek
+from netcl.graph.plan import Plan, overwritten, pack_offset, plan_for, statistics
+from netcl.graph.value import Trace, Value, record_scalar, record_with_numbers, scalar_records
 from netcl.jit.recorded import Recorded
 from netcl.tensor import Tensor, from_data, upload
 
@@ -17,8 +27,42 @@ _NONE: set[Any] = set()
 MISMATCH = object()  # the recording is not good for this call
 
 
+class _Direct:
+    """A plan for operands that lie in memory as they did, and what to do with its numbers and results."""
+
+    def __init__(self, plan: Plan, first_item: int, recorded: Recorded):
+        self.plan = plan
+        operands = len(recorded.sources)
+        results: list[tuple] = [(position - first_item, *rest) for position, *rest in plan.results]
+        lies_in = {slot: source for slot, source in plan.memory.same if source < operands}
+        self.overwritten = list(lies_in.values())  # operands whose memory results take
+        there = {k: lies_in[slot] for k, slot, *_ in results if slot in lies_in}
+        # results that take the memory of the very tensor that they are written to: its value goes on
+        in_place = {
+            where[1]: (where[1], recorded.operand_of(number))
+            for number, where in recorded.writes
+            if where[0] == "result" and where[1] in there and there[where[1]] == recorded.operand_of(number)
+        }
+        self.in_place: list[tuple[int, Any]] = list(in_place.values())
+        self.writes = [w for w in recorded.writes if w[1][0] != "result" or w[1][1] not in in_place]
+        self.new = [(*recorded.metas[k], k, *rest) for k, *rest in results if k not in in_place]
+        packers = plan.scalar_packers
+        self.packed = [pack(peek(n)) for pack, n in zip(packers, recorded.numbers, strict=True)]
+        self.moving = [(k, packers[k], evaluator(n)) for k, n in enumerate(recorded.numbers) if type(n) is Live]
+        self.key: tuple = ()
+
+    def numbers(self, sources: list[Any], operands: list[Value]) -> list[bytes]:
+        """Kernel arguments: the numbers of this call, and offsets of operands."""
+        packed = self.packed.copy()
+        for place, pack, evaluate in self.moving:
+            packed[place] = pack(evaluate(sources))
+        if self.plan.moved:
+            packed += [pack_offset(operands[number].offset) for number in self.plan.moved]
+        return packed
+
+
 class Replay:
-    """A recording, and what it takes to see quickly whether it is good for a call."""
+    """A recording, and what it takes to use it again quickly."""
 
     def __init__(self, recorded: Recorded, arguments: Sequence[Tensor], floats: Sequence[float]):
         self.recorded = recorded
@@ -26,9 +70,42 @@ class Replay:
         self.fixed = [(place, floats[place]) for place in recorded.fixed]
         self.shared = [(number, arguments[number]) for number in watch.shared]
         self.free = [number for number in range(watch.arguments) if number not in watch.shared]
+        self._sort_tensors()
+        self._sort_containers()
+        used = {what for kind, what in recorded.sources if kind == "tensor"} | {n for n, _ in recorded.writes}
+        self.used = sorted(used)
+        self.distinct = len({recorded.identities[number] for number in self.used})
+        self.operands = [what for kind, what in recorded.sources if kind == "tensor"]
+        written = {number for number, _ in recorded.writes}
+        self.graded = [
+            (number, missing)
+            for number, missing in enumerate(recorded.missing)
+            if not missing or recorded.states[number][3]
+        ]
+        self.takeable = [k for k, number in enumerate(self.operands) if number in written]
+        self.written = [self.operands[k] for k in self.takeable]
+        self.managed = [
+            container.holder
+            for container in watch.containers
+            if container.managed and isinstance(container.holder, dict) and recorded.effects
+        ]
+        plain = all(kind == "tensor" for kind, _ in recorded.sources) and self.distinct == len(self.used)
+        self.directs = recorded.rule is None and plain and recorded.device is not None and bool(recorded.metas)
+        self.plans: dict[tuple, _Direct] = {}
+        self.last: _Direct | None = None
+        self.simple: list[tuple[int, bool, Any]] | None
+        simple = [(where[1], tracked, node) for where, tracked, node in recorded.made if where[0] == "result"]
+        overwritten = {where[1] for _, where in recorded.writes if where[0] == "result"}
+        self.returns_operands = any(number in overwritten for number, _, _ in simple)
+        self.simple = None if recorded.live or len(simple) < len(recorded.made) else simple
+        watch.tensors = []  # gradients and the like would be kept alive
+
+    def _sort_tensors(self) -> None:
+        """Tensors that stay who they are, and those that are looked up at each call."""
+        recorded, watch = self.recorded, self.recorded.watch
         places = {old: (container, key) for container, key, old, _ in recorded.places}
         self.tensors: list[Any] = []
-        self.moving: list[tuple[int, Any, Any]] = []  # (number, container, key): found anew at each call
+        self.moving: list[tuple[int, Any, Any]] = []  # (number, container, key), or (number, None, whose gradient)
         for number, tensor in enumerate(watch.tensors[watch.arguments :], watch.arguments):
             gradient_of = watch.gradient_of.get(number)
             if gradient_of is not None:
@@ -37,16 +114,22 @@ class Replay:
                 self.moving.append((number, *places[number]))
             self.tensors.append(None if gradient_of is not None or number in places else tensor)
         self.own = {id(tensor) for tensor in self.tensors}
-        self.gradients, self.states = recorded.missing, recorded.states
-        used = [what for kind, what in recorded.sources if kind == "tensor"]
-        used += [number for number, _ in recorded.writes]
-        self.used = sorted(set(used))
-        self.distinct = len({recorded.identities[number] for number in self.used})
+
+    def _sort_containers(self) -> None:
+        """Cells are compared at each call, modules when something has changed, optimizers' numbers not at all."""
+        recorded = self.recorded
         self.volatile: dict[int, set[Any]] = {}
         for container, key, _, _ in recorded.places:
             self.volatile.setdefault(id(container), set()).add(key)
             container.content[container.keys.index(key)] = None
-        watch.tensors = []  # gradients and the like would be kept alive
+        watched = [c for c in recorded.watch.containers if not c.managed]
+        self.announced = [c for c in watched if c.announced]
+        rest = [c for c in watched if not c.announced]
+        self.cells = [
+            (c.holder, c.content[0]) for c in rest if isinstance(c.holder, CellType) and id(c) not in self.volatile
+        ]
+        self.containers = [c for c in rest if not isinstance(c.holder, CellType) or id(c) in self.volatile]
+        self.seen = -1
 
     # ---- whether it is good ----
 
@@ -64,25 +147,45 @@ class Replay:
         for number in self.free:
             if id(arguments[number]) in self.own:
                 return None
-        for container in recorded.watch.containers:
-            if not container.managed and not container.same(self.volatile.get(id(container), _NONE)):
+        for cell, content in self.cells:
+            if cell.cell_contents is not content:
+                return None
+        for container in self.containers:
+            if not container.same(self.volatile.get(id(container), _NONE)):
                 return None
         tensors = arguments + self.tensors
         for number, container, key in self.moving:
             tensors[number] = tensors[key].grad if container is None else container.holder[key]
             if tensors[number] is None:
                 return None
-        if not all(map(is_, [tensor.grad is None for tensor in tensors], self.gradients)):
-            return None
+        for number, missing in self.graded:
+            if (tensors[number].grad is None) is not missing:
+                return None
+        if self.seen != surroundings.changes:
+            if not self._unchanged(tensors):
+                return None
+            self.seen = surroundings.changes
+        return tensors
+
+    def _unchanged(self, tensors: list[Any]) -> bool:
+        """Compare what announces its changes."""
+        for container in self.announced:
+            if not container.same(self.volatile.get(id(container), _NONE)):
+                return False
+        return all(
+            (t._value.device, t._tracked, t._node is None) == self.recorded.states[number][2:]
+            for number, t in [(number, tensors[number]) for number in self.used]
+        )
+
+    def _fits(self, tensors: list[Any]) -> bool:
+        """Whether the tensors have the shapes, dtypes and devices that they had."""
         values = set()
         for number in self.used:
-            tensor = tensors[number]
-            value = tensor._value
+            value = tensors[number]._value
             values.add(id(value))
-            state = (value.shape, value.dtype, value.device, tensor._tracked, tensor._node is None)
-            if state != self.states[number]:
-                return None
-        return tensors if len(values) == self.distinct else None
+            if (value.shape, value.dtype, value.device) != self.recorded.states[number][:3]:
+                return False
+        return len(values) == self.distinct
 
     # ---- doing it ----
 
@@ -91,42 +194,133 @@ class Replay:
         tensors = self.find(arguments, floats)
         if tensors is None:
             return MISMATCH
-        recorded = self.recorded
+        direct = self._direct_plan(tensors) if self.directs else None
+        if direct is None and not self._fits(tensors):
+            return MISMATCH
+        undo = [holder.copy() for holder in self.managed]
         sources = self._effects(floats)
         if sources is None:
+            self._restore(undo)
             return MISMATCH
-        operands = [self._operand(kind, what, tensors, sources) for kind, what in recorded.sources]
-        numbers = recorded.compute(sources)
-        if recorded.rule is None:
-            values = self._record(operands, numbers)
-            live: tuple[Tensor, ...] = ()
-        else:
-            live = self._record_with_graph(tensors, operands, numbers)
-            values = tuple(tensor._value for tensor in live)
-        return self._settle(tensors, operands, values, live, sources)
+        if direct is not None:
+            try:
+                return self._run(direct, tensors, sources)
+            except Exception:
+                self._restore(undo)
+                raise
+        return self._lazily(tensors, sources)
+
+    def _restore(self, numbers: list[dict]) -> None:
+        """Put the numbers of optimizers and schedulers back: the call did not happen."""
+        for holder, content in zip(self.managed, numbers, strict=True):
+            holder.update((key, item) for key, item in content.items() if not isinstance(item, Tensor))
 
     def _effects(self, floats: list[float]) -> list[Any] | None:
-        """The numbers of every effect, done again; None, and undone, where one went another way."""
-        recorded = self.recorded
+        """The numbers of every effect, done again; None where one went another way."""
         sources: list[Any] = [floats]
-        if not recorded.effects:
-            return sources
-        before = [
-            (container.holder, dict(container.holder))
-            for container in recorded.watch.containers
-            if container.managed and isinstance(container.holder, dict)
-        ]
-        for effect in recorded.effects:
+        for effect in self.recorded.effects:
             if not effect.keys and not effect.args:
                 sources.append(effect.function())
                 continue
-            collected = repeat(effect.function, effect.args, effect.graded)
+            collected = repeat(effect.function, effect.args, effect.graded, len(effect.keys))
             if collected.keys != effect.keys:
-                for holder, content in before:
-                    holder.update((k, item) for k, item in content.items() if not isinstance(item, Tensor))
                 return None
             sources.append(collected.numbers)
         return sources
+
+    # ---- at once ----
+
+    def _direct_plan(self, tensors: list[Any]) -> _Direct | None:
+        """The plan for operands that lie where these do; None where they are not all in memory of their own."""
+        free = self._free(tensors)
+        values = [tensors[number]._value for number in self.operands]
+        buffers = [value.buffer for value in values]
+        if None in buffers or len(set(map(id, buffers))) != len(buffers):
+            return None
+        layouts = [value.input_record or value.make_input_record() for value in values]
+        device = self.recorded.device
+        key = layouts, free, device.target, dtypes.default_float
+        direct = self.last
+        if direct is not None and direct.key == key:
+            return direct
+        if not self._fits(tensors):
+            return None
+        self.last = direct = self._find_plan(layouts, free)
+        direct.key = key
+        return direct
+
+    def _free(self, tensors: list[Any]) -> list[int]:
+        """The operands that are written over and that nobody else holds: their memory may be taken for results.
+
+        Exact in CPython: a value is held by its tensor, the list and the call; its buffer by itself, the list and the
+        call.
+        """
+        values = [tensors[number]._value for number in self.written]
+        held = list(map(getrefcount, values))
+        buffers = list(map(getrefcount, [value.buffer for value in values]))
+        everything = len(values)
+        if held.count(3) == everything and buffers.count(3) == everything:
+            return self.takeable
+        return [k for k, a, b in zip(self.takeable, held, buffers, strict=True) if a == 3 and b == 3]
+
+    def _find_plan(self, layouts: list[tuple], free: list[int]) -> _Direct:
+        recorded = self.recorded
+        trace = Trace(recorded.device)
+        trace.records = [*layouts, *(scalar_records[kind] for kind in recorded.kinds)]
+        trace.add_results("recorded", range(len(trace.records)), recorded, recorded.metas)
+        first = len(layouts) + len(recorded.kinds) + 1
+        trace.inputs = [_Layout() for _ in layouts]  # type: ignore[misc]  # all that is asked of them: are they one
+        whole = [k for k in free if layouts[k][1][2] is None and not layouts[k][1][3]]
+        plan = plan_for(trace, [first + k for k in range(len(recorded.metas))], tuple(whole))
+        return _Direct(plan, first, recorded)
+
+    def _run(self, direct: _Direct, tensors: list[Any], sources: list[Any]) -> Any:
+        recorded, plan = self.recorded, direct.plan
+        device = recorded.device
+        operands = [tensors[number]._value for number in self.operands]
+        slots = [value.buffer for value in operands]
+        slots += [None] * (plan.slots - len(slots))
+        if plan.checks:
+            flags.mark_pending(device)
+        statistics.replayed += 1
+        try:
+            replay(device, plan.steps, plan.memory, slots, direct.numbers(sources, operands))
+        except Interrupted as interrupted:
+            if overwritten(plan, interrupted):
+                _spoil(device, [operands[k] for k in direct.overwritten], interrupted.error)
+            raise interrupted.error from None
+        values: list[Any] = [None] * len(recorded.metas)
+        if self.simple is None or self.returns_operands:
+            for k, source in direct.in_place:
+                values[k] = operands[source]
+        count = len(operands)
+        for shape, dtype, k, slot, strides, offset, record in direct.new:
+            values[k] = value = Value(shape, dtype, device)
+            value.buffer = slots[slot]
+            if strides is not None:
+                value.strides = strides
+            if slot < count:
+                offset += operands[slot].offset
+            if offset:
+                value.offset = offset
+            value.input_record = record
+        return self._settle(tensors, operands, values, (), sources, direct.writes)
+
+    # ---- as one operation among others ----
+
+    def _lazily(self, tensors: list[Any], sources: list[Any]) -> Any:
+        recorded = self.recorded
+        operands = [self._operand(kind, what, tensors, sources) for kind, what in recorded.sources]
+        numbers = recorded.compute(sources)
+        if recorded.rule is not None:
+            live = self._record_with_graph(tensors, operands, numbers)
+            values = [tensor._value for tensor in live]
+            return self._settle(tensors, operands, values, live, sources, recorded.writes)
+        values = []
+        if recorded.device is not None and recorded.metas:
+            kinds = recorded.kinds
+            values = list(record_with_numbers("recorded", operands, recorded, numbers, kinds, recorded.device))
+        return self._settle(tensors, operands, values, (), sources, recorded.writes)
 
     def _operand(self, kind: str, what: Any, tensors: list[Any], sources: list[Any]) -> Value:
         if kind == "tensor":
@@ -140,14 +334,8 @@ class Replay:
         constant: Value = what
         return constant
 
-    def _record(self, operands: list[Value], numbers: list[Any]) -> tuple[Value, ...]:
-        recorded = self.recorded
-        if recorded.device is None or not recorded.metas:
-            return ()
-        return record_with_numbers("recorded", operands, recorded, numbers, recorded.kinds, recorded.device)
-
     def _record_with_graph(self, tensors: list[Any], operands: list[Value], numbers: list[Any]) -> tuple[Tensor, ...]:
-        """As _record, with the way back."""
+        """The composite, with the way back."""
         recorded = self.recorded
         wrapped = [Tensor._wrap(value) for value in operands]
         for place in recorded.graph_operands:
@@ -156,9 +344,7 @@ class Replay:
             Tensor._wrap(record_scalar(number, kind, recorded.device))
             for number, kind in zip(numbers, recorded.dtypes, strict=True)
         ]
-        values = record_with_numbers(
-            "recorded", [t._value for t in wrapped], recorded, (), (), recorded.device
-        )
+        values = record_with_numbers("recorded", [t._value for t in wrapped], recorded, (), (), recorded.device)
         results = tuple(Tensor._wrap(value) for value in values)
         assert recorded.rule is not None
         tape._connect("recorded", recorded.rule, wrapped, recorded, results)
@@ -167,37 +353,65 @@ class Replay:
                 result._tracked, result._node, result._output = False, None, 0
         return results
 
+    # ---- afterwards ----
+
     def _settle(
-        self, tensors: list[Any], operands: list[Value], values: tuple[Value, ...], live: tuple[Tensor, ...],
-        sources: list[Any],
+        self, tensors: list[Any], operands: Sequence[Value], values: Sequence[Value], live: Sequence[Tensor],
+        sources: list[Any], writes: list[tuple[int, tuple]],
     ) -> Any:  # fmt: skip
         """Put the results where the function put them, and build what it returned."""
         recorded = self.recorded
-
-        def at(where: tuple) -> Value:
-            if where[0] == "result":
-                return values[where[1]]
-            if where[0] == "operand":
-                return operands[where[1]]
-            number = evaluator(where[1])(sources) if type(where[1]) is Live else where[1]
-            return record_scalar(number, where[2], recorded.device)
-
         made: list[Tensor] = []
-        for where, tracked, node in recorded.made:
-            if live and where[0] == "result" and where[1] in recorded.live:
-                made.append(live[where[1]])
-                continue
-            tensor = Tensor._wrap(at(where))
-            if tracked:
-                tensor._tracked, tensor._node = True, node
-            made.append(tensor)
-        for number, where in recorded.writes:
-            tensors[number]._assign(at(where))
+        if self.simple is not None:
+            for number, tracked, node in self.simple:
+                tensor = Tensor._wrap(values[number])
+                if tracked:
+                    tensor._tracked, tensor._node = True, node
+                made.append(tensor)
+        else:
+            made = [self._make(*what, operands, values, live, sources) for what in recorded.made]
+        for number, where in writes:
+            value = values[where[1]] if where[0] == "result" else self._elsewhere(where, operands, sources)
+            tensors[number]._assign(value)
         for number, new in recorded.gradients:
             tensors[number].grad = None if new is None else made[new]
         for container, key, _, new in recorded.places:
             container.put(key, made[new])
+        if recorded.returns[0] == "new":
+            return made[recorded.returns[1]]
         return _built(recorded.returns, tensors, made, sources)
+
+    def _make(
+        self, where: tuple, tracked: bool, node: Any, operands: Sequence[Value], values: Sequence[Value],
+        live: Sequence[Tensor], sources: list[Any],
+    ) -> Tensor:  # fmt: skip
+        if live and where[0] == "result" and where[1] in self.recorded.live:
+            return live[where[1]]
+        tensor = Tensor._wrap(values[where[1]] if where[0] == "result" else self._elsewhere(where, operands, sources))
+        if tracked:
+            tensor._tracked, tensor._node = True, node
+        return tensor
+
+    def _elsewhere(self, where: tuple, operands: Sequence[Value], sources: list[Any]) -> Value:
+        if where[0] == "operand":
+            return operands[where[1]]
+        number = evaluator(where[1])(sources) if type(where[1]) is Live else where[1]
+        return record_scalar(number, where[2], self.recorded.device)
+
+
+class _Layout:
+    """Stands for an operand where a plan is made before there is one."""
+
+    def __init__(self) -> None:
+        self.buffer = object()
+
+
+def _spoil(device: Any, values: list[Value], error: Exception) -> None:
+    """Values whose memory is half written: reading them says so."""
+    trace = Trace(device)
+    trace.spoilt = error
+    for value in values:
+        value.buffer, value.trace = None, trace
 
 
 def _built(spec: tuple, tensors: list[Any], made: list[Tensor], sources: list[Any]) -> Any:

@@ -32,12 +32,15 @@ class TooMuch(Exception):
 class Container:
     """A dict, a list, a cell or a namespace: what it holds now, and what it held."""
 
-    __slots__ = ("content", "holder", "keys", "label", "managed", "names")
+    __slots__ = ("announced", "content", "holder", "keys", "label", "managed", "names")
 
-    def __init__(self, holder: Any, label: str, managed: bool, names: tuple[str, ...] | None = None):
+    def __init__(
+        self, holder: Any, label: str, managed: bool, names: tuple[str, ...] | None = None, announced: bool = False
+    ):
         self.holder = holder
         self.label = label  # how a person would name it
         self.managed = managed  # by an optimizer or scheduler, whose numbers are computed anew at each call
+        self.announced = announced  # every change to it is counted in `surroundings`
         self.names = names  # of a namespace, only these count
         self.keys, self.content = self.now()
 
@@ -139,6 +142,7 @@ class Watch:
 
     def _add_tensor(self, tensor: Tensor, name: str) -> None:
         if id(tensor) not in self._numbers:
+            tensor._watched = True
             self._numbers[id(tensor)] = len(self.tensors)
             self.tensors.append(tensor)
             self.names.append(name)
@@ -203,7 +207,8 @@ class Watch:
             self.doubts.append(f"it uses {name}, a {kind.__name__}")
             return
         managed = managed or getattr(kind, "_numbers_are_effects", False)
-        self._contents(Container(values, f"{name}.", managed))
+        announced = getattr(kind, "_announces_changes", False)
+        self._contents(Container(values, f"{name}.", managed, announced=announced))
         for parent in kind.__mro__:
             if _is_users(parent.__module__):
                 self._waiting.append((parent, parent.__name__, False))
@@ -251,6 +256,11 @@ class Watch:
     def _contents(self, container: Container) -> None:
         self.containers.append(container)
         for key, item in zip(container.keys, container.content, strict=True):
+            if container.announced and isinstance(item, (dict, set)) and key.startswith("_"):
+                own = Container(item, container.describe(key), container.managed, announced=True)
+                self._seen.add(id(item))
+                self._contents(own)
+                continue
             if isinstance(item, (int, float)) and not container.managed:
                 self.constants.add(float(item))
             if isinstance(key, Tensor):  # an optimizer's state

@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+from netcl.graph.effects import surroundings
+
 _ids = itertools.count()
 
 
@@ -20,6 +22,7 @@ class RemovableHandle:
     def remove(self) -> None:
         """Take the hook out; a second time does nothing."""
         self._hooks.pop(self.id, None)
+        surroundings.changes += 1
         self._on_change()
 
     def __enter__(self) -> RemovableHandle:
@@ -38,6 +41,7 @@ def add_hook(
 ) -> RemovableHandle:
     """Put a hook at the end of `hooks`, or at their beginning."""
     handle = RemovableHandle(hooks, on_change)
+    surroundings.changes += 1
     later = dict(hooks) if prepend else {}
     if prepend:
         hooks.clear()

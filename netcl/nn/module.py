@@ -10,6 +10,7 @@ from netcl.core import dtypes
 from netcl.core.device import Device
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
+from netcl.graph.effects import surroundings
 from netcl.nn.hooks import RemovableHandle, add_hook, call_with_hooks
 from netcl.nn.state import EXTRA_STATE, IncompatibleKeys, load_into
 from netcl.nn.tree import Tree
@@ -74,6 +75,7 @@ class Module(Tree):
                 converted = convert(tensor.detach())
                 if converted._value is not tensor._value:
                     leave(tensor)  # whoever shared the old elements keeps them
+                    surroundings.changes += 1
                     tensor._assign(converted._value)
                 if tensor.grad is not None:
                     tensor.grad = convert(tensor.grad.detach())

@@ -10,12 +10,15 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from netcl.graph.effects import surroundings
 from netcl.nn.parameter import Buffer, Parameter
 from netcl.tensor import Tensor
 
 
 class Tree:
     """What Module is before it computes anything."""
+
+    _announces_changes = True  # compiled functions need not compare its attributes at each call
 
     _parameter_names: dict[str, None]
     _buffer_names: dict[str, bool]  # name -> whether it is saved in state_dict
@@ -31,6 +34,7 @@ class Tree:
 
     def __setattr__(self, name: str, value: Any) -> None:
         values = self.__dict__
+        surroundings.changes += 1
         if isinstance(value, Parameter):
             self.register_parameter(name, value, _replace=True)
         elif isinstance(value, Buffer):
@@ -61,6 +65,7 @@ class Tree:
             object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
+        surroundings.changes += 1
         object.__delattr__(self, name)
         self._forget(name)
 
@@ -77,6 +82,7 @@ class Tree:
 
     def _check_name(self, what: str, name: Any, known: str, replace: bool = False) -> None:
         self._require_init(what)
+        surroundings.changes += 1
         if not isinstance(name, str):
             raise TypeError(f"{what} name should be a string, got {type(name).__name__}")
         if "." in name:

@@ -354,14 +354,14 @@ def record_update(
     `states` holds a list of tensors for each kind of state, in the parameters' order. Where optim.counts.found_inf()
     is 1, all of them keep their old values.
     """
-    first = parameters[0]._value
-    kind = dtypes.float64 if first.dtype is dtypes.float64 else dtypes.float32
     skips = skipping()
     plain, structure, tensors = apart(numbers)
-    arg = (len(parameters), len(states), flags, skips, structure)
-    scalars = numbers_of((name, arg), plain)
+    scalars = numbers_of((name, flags, skips, structure), plain)
     if scalars is None:
         return
+    first = parameters[0]._value
+    kind = dtypes.float64 if first.dtype is dtypes.float64 else dtypes.float32
+    arg = (len(parameters), len(states), flags, skips, structure)
     operands = [p._value for p in parameters]
     operands += [p._grad._value for p in parameters]  # type: ignore[union-attr]
     for column in states:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
+from netcl.graph.effects import repeating, updates_expected, with_gradients
 from netcl.optim.counts import counted, identity, on_device, renew, skipping
 from netcl.optim.optimizer import Optimizer, batches, zeros_for
 from netcl.tensor import Tensor
@@ -27,6 +28,15 @@ def at_their_steps(
     shape) has not happened. `at` tells parameters of one step apart.
     """
     state = optimizer.state
+    if at is None and repeating() and not skipping():
+        owns = [state[parameter] for parameter in with_gradients(group["params"])]
+        steps = {own["step"] for own in owns}
+        if updates_expected() == 1 and all(type(step) is int for step in steps):
+            for step in steps:
+                yield step + 1, [], []
+                for own in owns:
+                    own["step"] = step + 1
+            return
 
     def key(parameter: Tensor) -> Hashable:
         own = state[parameter]

@@ -155,11 +155,11 @@ class Replay:
                 return None
         tensors = arguments + self.tensors
         for number, container, key in self.moving:
-            tensors[number] = tensors[key].grad if container is None else container.holder[key]
+            tensors[number] = tensors[key]._grad if container is None else container.holder[key]
             if tensors[number] is None:
                 return None
         for number, missing in self.graded:
-            if (tensors[number].grad is None) is not missing:
+            if (tensors[number]._grad is None) is not missing:
                 return None
         if self.seen != surroundings.changes:
             if not self._unchanged(tensors):
@@ -374,7 +374,7 @@ class Replay:
             value = values[where[1]] if where[0] == "result" else self._elsewhere(where, operands, sources)
             tensors[number]._assign(value)
         for number, new in recorded.gradients:
-            tensors[number].grad = None if new is None else made[new]
+            tensors[number]._grad = None if new is None else made[new]
         for container, key, _, new in recorded.places:
             container.put(key, made[new])
         if recorded.returns[0] == "new":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from netcl.autograd.refusal import refuse_way_back
 from netcl.autograd.tape import apply
 from netcl.core import dtypes
 from netcl.ops.elementwise import abs as absolute
@@ -35,7 +36,12 @@ IN_PLACE = "clamp clamp_max clamp_min clip copysign heaviside nan_to_num nextaft
 fmax = binary("fmax", "The larger of each pair; a NaN loses against a number.")
 fmin = binary("fmin", "The smaller of each pair; a NaN loses against a number.")
 copysign = binary("copysign", "The magnitude of input with the sign of other (that of -0.0 too).")
-nextafter = binary("nextafter", "The next floating-point number after input in the direction of other.")
+_nextafter = binary("nextafter", "")
+
+
+def nextafter(input: Any, other: Any) -> Tensor:
+    """The next floating-point number after input in the direction of other. It has no derivative: backward raises."""
+    return refuse_way_back("nextafter", _nextafter(input, other), [t for t in (input, other) if isinstance(t, Tensor)])
 
 
 # ---- bounds ------------------------------------------------------------------------------------------------------

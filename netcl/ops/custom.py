@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import keyword
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from netcl.autograd import tape
+from netcl.autograd.refusal import refuse_way_back
 from netcl.autograd.rules import reads, rule_reads
-from netcl.autograd.tape import Node, TapeNode, apply, edge_of
+from netcl.autograd.tape import apply
 from netcl.codegen.formulas import Formula
 from netcl.graph import table
 from netcl.graph.table import TABLE, Primitive
@@ -27,8 +27,8 @@ _ours: set[str] = set()  # names in the table, used once each: plans are found b
 
 def register_primitive(
     name: str, expression: str, gradient: Callable[..., Any] | None = None, *, operands: str | Sequence[str] = "x",
-    helpers: str = "", reference: Callable[..., Any] | None = None, dtype: str = "floating", check: bool = True,
-    samples: Any = None, doc: str | None = None,
+    helpers: str = "", reference: Callable[..., Any] | None = None, dtype: str = "floating", autocast: str = "widest",
+    check: bool = True, samples: Any = None, doc: str | None = None,
 ) -> CustomPrimitive:  # fmt: skip
     """Add an elementwise operation that fuses with others, and return the function to call it by.
 
@@ -38,7 +38,8 @@ def register_primitive(
     can be differentiated again; g arrives for the result y. None for an operand, or no gradient at all, raises
     NotImplementedError where backward gets there. helpers: OpenCL functions that the expression calls, with REAL for
     the type. reference: the same in NumPy, to compare values with. dtype: "floating" makes float32 of integers,
-    "floats" refuses them, "integers" refuses all else, "same" computes in what the operands are.
+    "floats" refuses them, "integers" refuses all else, "same" computes in what the operands are. autocast: "float32"
+    has operands cast to float32 under nc.amp.autocast, "lower" to its narrow dtype; "widest" leaves them as they are.
 
     check: compile it now on the current device, and compare the gradient with differences (and the values with the
     reference) in float64, or in float32 where the device has no doubles. samples: an array, or one for each operand, of
@@ -57,6 +58,8 @@ def register_primitive(
     _check_expression(name, expression, helpers)
     if dtype not in _RULES:
         raise ValueError(f"register_primitive: dtype must be one of {', '.join(map(repr, _RULES))}, got {dtype!r}")
+    if autocast not in ("widest", "float32", "lower"):
+        raise ValueError(f"register_primitive: autocast must be 'widest', 'float32' or 'lower', got {autocast!r}")
     formula = Formula(name, expression, names, helpers, dtype != "integers", dtype in ("integers", "same"))
     if formula.unused:
         raise ValueError(f"register_primitive: the expression of {name!r} does not use {', '.join(formula.unused)}")
@@ -64,7 +67,7 @@ def register_primitive(
         _check_gradient(name, gradient, names)
         if dtype == "integers":
             raise ValueError(f"register_primitive: {name!r} is for integers, which have no gradients; leave it out")
-    made = CustomPrimitive(formula, dtype, gradient, reference, doc)
+    made = CustomPrimitive(formula, dtype, autocast, gradient, reference, doc)
     with _lock:
         before = _registered.get(name)
         if before is not None:
@@ -101,8 +104,9 @@ class CustomPrimitive:
     """An operation made by `register_primitive`: call it with tensors and numbers, which are broadcast."""
 
     def __init__(
-        self, formula: Formula, dtype: str, gradient: Callable | None, reference: Callable | None, doc: str | None
-    ):
+        self, formula: Formula, dtype: str, autocast: str, gradient: Callable | None, reference: Callable | None,
+        doc: str | None,
+    ):  # fmt: skip
         self.name = self.__name__ = formula.name
         self.__doc__ = doc or f"{formula.expression}, elementwise."
         self.operands = formula.operands
@@ -110,6 +114,7 @@ class CustomPrimitive:
         self.gradient = gradient
         self._formula = formula
         self._dtype = dtype
+        self._autocast = autocast
         self._op = ""
 
     @property
@@ -128,8 +133,8 @@ class CustomPrimitive:
         tensors = [as_tensor_like(operand, like) for operand in operands]
         check_devices(self.name, *tensors)
         result = apply(self._op, tensors)
-        if self.gradient is None and result.is_floating_point() and tape.is_grad_enabled():
-            _refuse_way_back(self.name, result, tensors)
+        if self.gradient is None:
+            refuse_way_back(self.name, result, tensors)
         for operand in operands:
             if not isinstance(operand, Tensor):
                 return result_like(result, like, operand)
@@ -141,7 +146,7 @@ class CustomPrimitive:
     def _same_as(self, other: CustomPrimitive) -> bool:
         return (
             self._formula.identity == other._formula.identity
-            and self._dtype == other._dtype
+            and (self._dtype, self._autocast) == (other._dtype, other._autocast)
             and _same_function(self.gradient, other.gradient)
             and _same_function(self.reference, other.reference)
         )
@@ -157,7 +162,7 @@ class CustomPrimitive:
         table.register(
             Primitive(
                 self._op, "elementwise", _RULES[self._dtype](self.name), formula.template(), formula.template(True),
-                rule, preamble=formula.preamble(), costly=formula.costly,
+                rule, preamble=formula.preamble(), autocast=self._autocast, costly=formula.costly,
             )
         )  # fmt: skip
         _ours.add(self._op)
@@ -225,27 +230,6 @@ def _rule(name: str, gradient: Callable[..., Any], count: int) -> Callable[..., 
     plain = inspect.isfunction(gradient) and not gradient.__code__.co_flags & inspect.CO_VARARGS
     reads[rule, count] = rule_reads(gradient, count) if plain else (True, (True,) * count)
     return rule
-
-
-class _NoWayBack(Node):
-    """Stands behind the results of an operation without a gradient."""
-
-    __slots__ = ()
-
-    def gradients(self, gradients: list[Any], create_graph: bool) -> Iterable[Any]:
-        raise NotImplementedError(
-            f"the derivative of {self.op} is not implemented: it was registered without a gradient; call it under "
-            "no_grad, or on x.detach(), where none is wanted"
-        )
-
-
-def _refuse_way_back(name: str, result: Tensor, operands: Sequence[Tensor]) -> None:
-    """A result that requires a gradient like any other, and raises where backward gets to it."""
-    if any(operand._tracked for operand in operands):
-        node = _NoWayBack(name, _refuse_way_back, None, 1, [edge_of(operand) for operand in operands], [], [])
-        result._tracked, result._node, result._output = True, node, 0
-        for listener in tape._state.tapes:
-            listener._nodes.append(TapeNode(name, tuple(operands)))
 
 
 def _same_function(a: Any, b: Any) -> bool:

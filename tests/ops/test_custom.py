@@ -392,9 +392,23 @@ def test_in_compiled_functions_and_under_vmap(device):
     np.testing.assert_allclose(mapped(x).numpy(), plain.numpy(), rtol=1e-6)
 
 
-def test_under_autocast_the_widest_operand_decides(device):
-    swish = nc.register_primitive("swish", *SWISH, check=False)
-    a, b = nc.ones(4, 4), nc.ones(4, 4)
-    with nc.amp.autocast("cpu", dtype=nc.bfloat16):
-        assert swish(a @ b).dtype is nc.bfloat16
-        assert swish(a).dtype is nc.float32
+def test_under_autocast_its_policy_decides(device):
+    made = {
+        policy: nc.register_primitive(f"swish_{policy}", *SWISH, autocast=policy, check=False)
+        for policy in ("widest", "float32", "lower")
+    }
+    x = nc.tensor([1.0, -2.0], requires_grad=True)
+    with nc.amp.autocast(device.kind, dtype=nc.bfloat16):
+        for policy, of_wide, of_narrow in (
+            ("widest", nc.float32, nc.bfloat16), ("float32", nc.float32, nc.float32),
+            ("lower", nc.bfloat16, nc.bfloat16),
+        ):  # fmt: skip
+            assert made[policy](x).dtype is of_wide
+            assert made[policy](x.bfloat16()).dtype is of_narrow
+        loss = made["lower"](x).float().sum()
+    loss.backward()
+    a = np.array([1.0, -2.0])
+    sigmoid = 1 / (1 + np.exp(-a))
+    np.testing.assert_allclose(x.grad.numpy(), sigmoid * (1 + a * (1 - sigmoid)), rtol=2e-2)
+    with pytest.raises(ValueError, match="autocast must be"):
+        nc.register_primitive("f", "x * 2", autocast="narrow")

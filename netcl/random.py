@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from math import prod
@@ -171,7 +171,7 @@ def dropout_key() -> tuple[int, int]:
     recorder = _pending.recorder
     count = prod([one.size for one in sampled_maps()]) if active.maps else 1
     key = partial(default_generator.device_key, count)
-    return key() if recorder is None else recorder.numbers(key)
+    return drawn(key if recorder is None else partial(recorder.numbers, key))
 
 
 def stream_of(generator: Generator | None, per_sample: bool = False) -> Generator:
@@ -186,6 +186,44 @@ def stream_of(generator: Generator | None, per_sample: bool = False) -> Generato
     if not isinstance(generator, Generator):
         raise TypeError(f"expected a netcl.Generator, got {type(generator).__name__}")
     return generator
+
+
+# ---- drawing the same again --------------------------------------------------------------------------------------
+
+
+class Draws:
+    """What a function draws, so that it can be run again with the same numbers: `with draws:` once for each run."""
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+        self.position = 0
+        self.outer: Draws | None = None
+
+    def __enter__(self) -> Draws:
+        self.position, self.outer, _drawing.draws = 0, _drawing.draws, self
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        _drawing.draws, self.outer = self.outer, None
+
+    def take(self, make: Callable[[], Any]) -> Any:
+        """The next draw: of the first run if there was one, else a new one."""
+        if self.position == len(self.items):
+            self.items.append(make() if self.outer is None else self.outer.take(make))
+        self.position += 1
+        return self.items[self.position - 1]
+
+
+class _Drawing(threading.local):
+    draws: Draws | None = None
+
+
+_drawing = _Drawing()
+
+
+def drawn(make: Callable[[], Any]) -> Any:
+    """make(), or what it gave when this function ran first."""
+    return make() if _drawing.draws is None else _drawing.draws.take(make)
 
 
 # ---- inside vmap -------------------------------------------------------------------------------------------------

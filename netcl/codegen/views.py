@@ -71,7 +71,7 @@ def _windows(node: Node, coordinates: Coordinates) -> Coordinates:
 
 _VIEW = {
     "reshape": _reshape, "permute": _permute, "expand": _expand, "slice": _slice, "pad": _pad,
-    "diagonal": _diagonal, "windows": _windows,
+    "diagonal": _diagonal, "windows": _windows, "again": lambda node, coordinates: coordinates,
 }  # fmt: skip
 
 

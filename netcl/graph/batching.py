@@ -202,6 +202,7 @@ _VIEW_ARGUMENTS: dict[str, Callable[[Any, int], Any]] = {
     "pad": lambda arg, size: ((0, 0), *arg),
     "diagonal": lambda arg, size: (arg[0], arg[1] + 1, arg[2] + 1),
     "windows": lambda arg, size: (arg[0] + 1, *arg[1:]),
+    "again": lambda arg, size: arg,
 }
 
 

@@ -155,7 +155,7 @@ class Builder:
         return stored
 
     def _kernel_needs(self, kernels: list[Kernel]) -> list[set[int]]:
-        """For each kernel those that have to be done before it; all of an earlier stage are."""
+        """For each kernel those that have to be done before it; all of an earlier stage or a lower rank are."""
         number = {kernel: n for n, kernel in enumerate(kernels)}
         needs = [{number[other] for other in kernel.needs} for kernel in kernels]
         stages: dict[int, list[tuple[int, list[int]]]] = {}  # by composite: its stages so far, and their kernels
@@ -167,6 +167,8 @@ class Builder:
                     passed.append((stage, []))
                 passed[-1][1].append(n)
                 needs[n].update(passed[-2][1] if len(passed) > 1 else ())
+            if kernel.rank:
+                needs[n].update(m for m in range(n) if kernels[m].rank < kernel.rank)
         return needs
 
     def _layout(self, node: Node) -> Layout:

@@ -87,6 +87,9 @@ def windows_shape(shape: Shape, arg: tuple[int, int, int]) -> Shape:
 _view("diagonal", diagonal_shape, lambda g, y, x, arg: (g.put_diagonal(x.shape, arg),))
 # arg: (axis, size, step): windows of an axis, which overlap where step < size; their elements are the last axis
 _view("windows", windows_shape, lambda g, y, x, arg: (g.overlap_add(x.shape, arg),))
+# The operand as it is, for what is computed again: nothing computed from it equals what was computed before, or shares
+# a kernel with it. arg: a number of its own
+_view("again", lambda shape, arg: shape, lambda g, y, x, arg: (g,))
 
 
 # ---- reductions --------------------------------------------------------------------------------------------------

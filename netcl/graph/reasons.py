@@ -19,6 +19,7 @@ class Reason(Enum):
     TOTAL = "{read} is known only when the whole array has been reduced, and {reader} runs over its elements again"
     CYCLE = "each kernel would have to wait for the other"
     NEEDED = "one of them needs what the other makes"
+    AGAIN = "one of them is computed again, later, to save memory"
     STAGES = "they belong to different stages, which run one after the other to save memory"
     LIMIT = "the kernel holds as many operations as one may"
     PRODUCT_OPERAND = "{reader} is a matrix product, which reads its operands in memory"

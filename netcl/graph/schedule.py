@@ -37,6 +37,7 @@ class Kernel:
     order: int = 0
     size: int = 0  # elementwise nodes evaluated
     stage: tuple[int, int] | None = None  # kernels of different stages stay apart, see value.stage
+    rank: int = 0  # what is computed again stays out of kernels of lower rank, see Scheduler.rank
     united: list[Kernel] = field(default_factory=list)  # kernels that became part of it
 
 
@@ -62,6 +63,7 @@ class Scheduler:
         self.nodes = nodes
         self.wanted = wanted
         self.stages = stages
+        self.rank = _ranks(nodes)
         self.anchors = set(wanted) | self._forced(nodes)
         self.kernels: list[Kernel] = []
         self.home: dict[Node, Kernel] = {}
@@ -209,6 +211,8 @@ class Scheduler:
         stage = self.stages.get(node)
         if stage is not None and kernel.stage is not None and stage != kernel.stage:
             return Reason.STAGES
+        if kernel.rank < self.rank[node]:
+            return Reason.AGAIN
         if kernel.placed and (len(kernel.placed) >= MAX_ANCHORS or kernel.size + size > MAX_CHAIN):
             return Reason.LIMIT
         refused = None
@@ -413,6 +417,8 @@ class Scheduler:
             return Reason.KINDS
         if first.stage != later.stage:
             return Reason.STAGES
+        if first.rank != later.rank:
+            return Reason.AGAIN
         if len(first.placed) + len(later.placed) > MAX_ANCHORS:
             return Reason.LIMIT
         return Reason.NEEDED if self._depends(first, later) or self._depends(later, first) else None
@@ -433,14 +439,14 @@ class Scheduler:
     # ---- new kernels ----
 
     def _new_rowwise(self, node: Node) -> None:
-        kernel = Kernel("rowwise", space_of(node), order=len(self.kernels))
+        kernel = Kernel("rowwise", space_of(node), order=len(self.kernels), rank=self.rank[node])
         self.kernels.append(kernel)
         refused = self._join(kernel, node)
         assert refused is None, f"{node} fits no kernel of its own: {refused}"
 
     def _new_by_address(self, node: Node) -> None:
         shape = squeeze(node.shape)
-        kernel = Kernel(BY_ADDRESS[node.primitive.kind], shape, order=len(self.kernels))
+        kernel = Kernel(BY_ADDRESS[node.primitive.kind], shape, order=len(self.kernels), rank=self.rank[node])
         variables = [ix.variable(f"d{axis}", size) for axis, size in enumerate(shape)]
         kernel.stage = self.stages.get(node)
         kernel.placed[node] = spread(node.shape, variables)
@@ -470,6 +476,14 @@ class Scheduler:
                 done.append(current)
                 stack.pop()
         return done
+
+
+def _ranks(nodes: list[Node]) -> dict[Node, int]:
+    """For each node the last thing that is computed again before it: its number, 0 for none."""
+    ranks: dict[Node, int] = {}
+    for node in nodes:
+        ranks[node] = node.number if node.op == "again" else max([ranks[source] for source in node.src], default=0)
+    return ranks
 
 
 def _made(node: Node) -> Node:

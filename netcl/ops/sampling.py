@@ -17,10 +17,10 @@ from netcl.autograd import tape
 from netcl.core import dtypes
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
-from netcl.graph.value import _pending
+from netcl.graph.value import Value, _pending
 from netcl.ops.creation import empty, empty_like
 from netcl.ops.shape import sizes
-from netcl.random import Generator, as_samples, sampled_maps, stream_of
+from netcl.random import Generator, as_samples, drawn, sampled_maps, stream_of
 from netcl.tensor import Tensor, to_host, upload
 
 __all__ = """
@@ -48,13 +48,16 @@ def _drawn(
 
     def make() -> np.ndarray:
         with stream.lock:
-            drawn = draw(stream.engine, prod(whole))
-        return np.ascontiguousarray(drawn.astype(dtype.numpy, copy=False)).reshape(whole)
+            array = draw(stream.engine, prod(whole))
+        return np.ascontiguousarray(array.astype(dtype.numpy, copy=False)).reshape(whole)
 
-    value = upload(make(), find_device(device))
-    if _pending.recorder is not None:
-        _pending.recorder.drawn(value, make)
-    return Tensor._wrap(as_samples(value, maps))
+    def made() -> Value:
+        value = upload(make(), find_device(device))
+        if _pending.recorder is not None:
+            _pending.recorder.drawn(value, make)
+        return value
+
+    return Tensor._wrap(as_samples(drawn(made), maps))
 
 
 def _asked(result: Tensor, requires_grad: bool) -> Tensor:
@@ -236,14 +239,14 @@ def _draw(name: str, tensor: Tensor, generator: Generator | None, draw: Callable
         raise RuntimeError(f"{name}: a leaf that requires a gradient can't be changed in place but under nc.no_grad()")
     shape, order = tuple(tensor.shape), _order_in_memory(tensor)
 
-    def drawn(engine: Any, count: int) -> np.ndarray:
+    def in_place(engine: Any, count: int) -> np.ndarray:
         array: np.ndarray = draw(engine, count, *args)
         if order is None:
             return array
         in_order = array.reshape([-1, *[shape[d] for d in order]])
         return in_order.transpose([0, *[int(d) + 1 for d in np.argsort(order)]])
 
-    made = _drawn(generator, shape, tensor.dtype, tensor.device, drawn)
+    made = _drawn(generator, shape, tensor.dtype, tensor.device, in_place)
     with tape.no_grad():
         return tensor.copy_(made)
 

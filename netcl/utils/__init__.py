@@ -1,5 +1,5 @@
-"""PyTorch's places for `utils.data`, `cuda`, `accelerator` and `backends`."""
+"""PyTorch's places for `utils.data`, `checkpoint`, `cuda`, `accelerator` and `backends`."""
 
-from netcl.utils import accelerator, backends, cuda, data
+from netcl.utils import accelerator, backends, checkpoint, cuda, data
 
-__all__ = ["accelerator", "backends", "cuda", "data"]
+__all__ = ["accelerator", "backends", "checkpoint", "cuda", "data"]

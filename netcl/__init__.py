@@ -26,7 +26,7 @@ from netcl.core.dtypes import bool_ as bool
 from netcl.core.errors import OutOfMemoryError
 from netcl.graph.picture import draw
 from netcl.graph.value import eager
-from netcl.jit import JitWarning, jit_compile
+from netcl.jit import JitWarning, compile, jit_compile
 from netcl.ops import methods as _methods
 from netcl.ops import return_types
 from netcl.ops.activations import *

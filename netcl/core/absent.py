@@ -15,7 +15,6 @@ class AbsentError(AttributeError, NotImplementedError):
 
 # What to do instead, where no similar name says it.
 _INSTEAD = {
-    "torch.compile": "leave it out: netcl fuses kernels by itself",
     "torch.complex64": "use two real tensors",
     "torch.complex128": "use two real tensors",
     "torch.distributions": "use nc.normal, nc.multinomial and the other random functions",

@@ -6,11 +6,15 @@ import functools
 import inspect
 import threading
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from netcl.autograd import tape
 from netcl.autograd.autocast import autocast_state
+from netcl.core import dtypes
+from netcl.core.device import current_device
+from netcl.graph.batching import active
 from netcl.graph.value import _pending, flush_thread
 from netcl.jit.recorded import Analysis, CannotRepeat, Unsettled
 from netcl.jit.recorder import Recorder
@@ -20,6 +24,9 @@ from netcl.jit.watch import TooMuch, Watch
 
 LIMIT = 16  # kinds of call that are recorded for one function
 ATTEMPTS = 3  # calls in which state may still be made before a function is given up
+
+
+compiled_functions: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 class JitWarning(UserWarning):
@@ -42,6 +49,7 @@ class _Entry:
         self.objects = objects  # kept alive, so that their identity stays theirs
         self.replays: list[Replay] = []
         self.attempts = 0
+        self.full = False
         self.waiting: Any = None  # a recording that a second one has to confirm
         self.reason: str | None = None
 
@@ -57,6 +65,7 @@ class Compiled:
         self._lock = threading.RLock()
         self._hits = self._recorded = self._traced = 0
         self._limited = False
+        compiled_functions.add(self)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -85,7 +94,7 @@ class Compiled:
             return self.__wrapped_by_jit__(*args, **kwargs)
         arguments = Arguments(args, kwargs)
         state = tape._state
-        key = (arguments.key, state.enabled, state.inference, autocast_state())
+        key = (arguments.key, state.enabled, state.inference, autocast_state(), current_device(), dtypes.default_float)
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None:
@@ -101,12 +110,21 @@ class Compiled:
                         return result
             if entry is None:
                 entry = self._new_entry(key, arguments, args, kwargs)
-            if entry is None or entry.reason is not None or len(entry.replays) >= LIMIT:
+            if entry is None or entry.reason is not None or self._full(entry):
                 self._traced += 1
                 return self.__wrapped_by_jit__(*args, **kwargs)
             return self._record(entry, arguments, args, kwargs)
 
     # ---- recording ----
+
+    def _full(self, entry: _Entry) -> bool:
+        if len(entry.replays) >= LIMIT and not entry.full:
+            entry.full = True
+            self._warn(
+                f"has been recorded {LIMIT} times for the same kind of call, and is traced from now on where none of "
+                "that fits: a number that it looks at, a global or an attribute changes"
+            )
+        return entry.full
 
     def _new_entry(self, key: tuple, arguments: Arguments, args: tuple, kwargs: dict) -> _Entry | None:
         if arguments.arrays:
@@ -211,6 +229,7 @@ def _must_trace() -> bool:
         or state.anomaly
         or state.packing
         or state.rules
+        or active.maps
     )
 
 
@@ -245,3 +264,20 @@ def jit_compile(function: Callable | None = None, *, fullgraph: bool = False) ->
     if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
         raise TypeError(f"jit_compile: {function.__name__} is a generator; compile the function that it calls instead")
     return Compiled(function, fullgraph)
+
+
+def compile(
+    model: Callable | None = None, *, fullgraph: bool = False, dynamic: bool | None = None, backend: str = "inductor",
+    mode: str | None = None, options: Any = None, disable: bool = False,
+) -> Any:  # fmt: skip
+    """jit_compile under the name of torch.compile, for scripts that use it. There is one backend and one mode.
+
+    NotImplementedError for dynamic=True and options; disable=True returns the function itself.
+    """
+    if dynamic:
+        raise NotImplementedError("compile(dynamic=True): shapes are fixed in a recording; leave dynamic out")
+    if options is not None:
+        raise NotImplementedError("compile(options=...): there are none; leave it out")
+    if model is None:
+        return functools.partial(compile, fullgraph=fullgraph, backend=backend, mode=mode, disable=disable)
+    return model if disable else jit_compile(model, fullgraph=fullgraph)

@@ -1,0 +1,199 @@
+"""Compiled functions when things go wrong below them: no memory, a launch that fails, a fork; and long runs."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+from typing import Any
+
+import pytest
+
+import netcl as nc
+import netcl.nn.functional as F
+from netcl import nn
+from netcl.core import launch
+from netcl.graph.plan import plan_count
+
+
+def training() -> tuple[Any, Any, Any]:
+    nc.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4))
+    optimizer = nc.optim.Adam(model.parameters(), lr=0.01)
+
+    @nc.jit_compile
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return model, optimizer, step
+
+
+def snapshot(model: Any) -> dict[str, list]:
+    return {name: tensor.tolist() for name, tensor in model.state_dict().items()}
+
+
+X, Y = [[0.1 * i + j for i in range(8)] for j in range(4)], [0, 1, 2, 3]
+
+
+def test_out_of_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, optimizer, step = training()
+    x, y = nc.tensor(X), nc.tensor(Y)
+    for _ in range(4):
+        step(x, y)
+    assert step.cache_info().hits >= 1
+    before, count = snapshot(model), [s["step"] for s in optimizer.state.values()]
+    pool = nc.current_device().pool
+
+    def full(nbytes: int) -> Any:
+        raise nc.OutOfMemoryError("full", nbytes, 0, 0, 0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "allocate", full)
+        with pytest.raises(nc.OutOfMemoryError):
+            step(x, y)
+    assert snapshot(model) == before
+    assert [s["step"] for s in optimizer.state.values()] == count
+    losses = [step(x, y).item() for _ in range(2)]
+    other, _, plain = training()
+    expected = [plain(x, y).item() for _ in range(6)]
+    assert losses == expected[4:]
+    assert snapshot(model) == snapshot(other)
+
+
+def test_a_launch_that_fails_half_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parameters keep their last whole value, or reading them says that there is none: never half a step."""
+    outcomes = []
+    for failing in range(12):
+        model, _, step = training()
+        x, y = nc.tensor(X), nc.tensor(Y)
+        for _ in range(3):
+            step(x, y)
+        before = snapshot(model)
+        count = [0]
+        launched = launch._nd_range
+
+        def broken(*args: Any, count: list = count, failing: int = failing, launched: Any = launched) -> Any:
+            count[0] += 1
+            if count[0] > failing:
+                raise RuntimeError("the device went away")
+            return launched(*args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(launch, "_nd_range", broken)
+            try:
+                step(x, y)
+                break  # every launch succeeded
+            except RuntimeError as error:
+                assert "went away" in str(error)
+        try:
+            after = snapshot(model)
+        except RuntimeError as error:
+            assert "half-way" in str(error)
+            outcomes.append("lost")
+        else:
+            assert after == before
+            outcomes.append("kept")
+    assert outcomes[0] == "kept"
+    assert "kept" in outcomes
+    assert len(outcomes) < 12
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_after_use_says_so() -> None:
+    function = nc.jit_compile(lambda x: x * 2)
+    x = nc.ones(3)
+    for _ in range(3):
+        function(x).tolist()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            function(x).tolist()
+            text = "no error"
+        except BaseException as error:
+            text = f"{type(error).__name__}: {error}"
+        os.write(writing, text.encode())
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    text = os.read(reading, 10_000).decode()
+    assert text.startswith("RuntimeError")
+    assert "fork" in text
+
+
+def test_explain_leaves_everything_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    model, optimizer, step = training()
+    x, y = nc.tensor(X), nc.tensor(Y)
+    step(x, y)
+    step(x, y)
+    before, count = snapshot(model), [s["step"] for s in optimizer.state.values()]
+    nc.manual_seed(5)
+    with nc.profiler.count_launches() as launches:
+        report = nc.jit.explain(step, x, y)
+    assert int(launches) == 0
+    assert report.launches > 0
+    printed = capsys.readouterr().out
+    assert "cross_entropy" in printed
+    assert "not replayed" not in printed
+    assert snapshot(model) == before
+    assert [s["step"] for s in optimizer.state.values()] == count
+    first = nc.rand(1).item()
+    nc.manual_seed(5)
+    assert nc.rand(1).item() == first
+
+
+def test_explain_says_why_not(capsys: pytest.CaptureFixture[str]) -> None:
+    nc.jit.explain(lambda x: x * x.sum().item(), nc.ones(2))
+    assert "not replayed: it reads a tensor's value" in capsys.readouterr().out
+
+
+def test_cache_info() -> None:
+    function = nc.jit_compile(lambda x: x + 1)
+    before = nc.jit.cache_info()
+    for size in (1, 2, 2, 2):
+        function(nc.ones(size))
+    assert nc.jit.cache_info(function) == function.cache_info() == (2, 2, 0, 2)
+    assert nc.jit.cache_info().hits - before.hits == 2
+    function.cache_clear()
+    assert function.cache_info().recordings == 0
+    with pytest.raises(TypeError, match="compiled function"):
+        nc.jit.cache_info(len)
+
+
+def test_compile_is_pytorchs_name() -> None:
+    function = nc.compile(lambda x: x + 1, fullgraph=True, mode="default")
+    assert function(nc.ones(1)).item() == 2.0
+    plain = len
+    assert nc.compile(plain, disable=True) is plain
+    with pytest.raises(NotImplementedError, match="dynamic"):
+        nc.compile(plain, dynamic=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("compiled", [True, False])
+def test_twenty_thousand_steps_in_constant_memory(compiled: bool) -> None:
+    _, _, step = training()
+    if not compiled:
+        step = step.__wrapped_by_jit__
+    x, y = nc.tensor(X), nc.tensor(Y)
+
+    def used() -> tuple[int, int, int]:
+        nc.synchronize()
+        gc.collect()
+        return nc.profiler.memory_in_use(), plan_count(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    for _ in range(1000):
+        step(x, y)
+    before = used()
+    for number in range(19_000):
+        loss = step(x, y)
+        if number % 1000 == 0:
+            loss.item()
+    after = used()
+    assert after[0] == before[0]
+    assert after[1] == before[1]
+    assert after[2] - before[2] < 4096  # KiB of the host's memory

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("startup", "losses", "operations", "matmul", "mlp", "memory")
+NAMES = ("startup", "losses", "operations", "matmul", "mlp", "amp", "memory")
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ class GradScaler:
     `growth_interval` steps without such it is multiplied by `growth_factor`. PyTorch's arithmetic, errors and state.
 
     No step reads anything: the optimizer gets 1 or 0 as a tensor and keeps every value, its step counts too, where it
-    is 1. Optimizers with a step() of their own (LBFGS, a user's) can't do that: for these it is read.
+    is 1. A user's optimizer with a step() of its own can't do that: for such a one it is read.
 
     device: where the scale lies until scale() sees a loss (None: the loss's device).
 

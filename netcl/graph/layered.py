@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 SWEEPS = 8
-BEND = 10.0  # the width that an arrow takes where it passes a rank
+BEND = 2.0  # the width that an arrow takes where it passes a rank
+BESIDE = 6.0  # between two arrows that pass side by side
 
 
 @dataclass
@@ -32,7 +33,7 @@ def lay_out(
     between boxes side by side, `drop` between ranks."""
     if not sizes:
         return Placed([], [], 0.0, 0.0)
-    rank = _ranks(len(sizes), arrows)
+    rank = ranks(len(sizes), arrows)
     chains, rank, widths = _with_bends(rank, [width for width, _ in sizes], arrows)
     above: list[list[int]] = [[] for _ in rank]
     below: list[list[int]] = [[] for _ in rank]
@@ -59,7 +60,7 @@ def lay_out(
     return Placed(list(zip(x, y, strict=True))[: len(sizes)], lines, width, tops[-1] + heights[-1])
 
 
-def _ranks(count: int, arrows: Sequence[tuple[int, int]]) -> list[int]:
+def ranks(count: int, arrows: Sequence[tuple[int, int]]) -> list[int]:
     """Each box below all that point to it; what nothing points to is right above the first that it points to."""
     incoming = [0] * count
     targets: list[list[int]] = [[] for _ in range(count)]
@@ -135,7 +136,9 @@ def _apart(row: list[int], wishes: list[float], widths: list[float], gap: float)
     until they fit."""
     shift, shifts = 0.0, []
     for left, right in zip([None, *row], row, strict=False):
-        shift += 0.0 if left is None else (widths[left] + widths[right]) / 2 + gap
+        if left is not None:
+            free = BESIDE if widths[left] == widths[right] == BEND else gap
+            shift += (widths[left] + widths[right]) / 2 + free
         shifts.append(shift)
     runs: list[list[float]] = []  # sum of wishes less their shifts, how many
     for wish, shift in zip(wishes, shifts, strict=True):

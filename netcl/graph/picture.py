@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netcl.core.errors import readable
-from netcl.graph.layered import Placed, lay_out
+from netcl.graph.layered import Placed, lay_out, ranks
 
 if TYPE_CHECKING:
     from netcl.graph.explain import Explanation, KernelReport, Operation, Report  # imported when they are needed
 
 _LETTER, _LINE, _MARGIN = 7.3, 16.0, 24.0  # of the 12 px monospaced letters
+NEAR = 2  # ranks: beyond that, an input gets another box
+MANY = 8  # inputs of one operation: beyond that, they share a box
 _FILL = {"rowwise": "#e8f1e8", "matmul": "#e6ecf7", "library": "#f7efe0"}
 _STYLE = """
     text { font-family: Menlo, Consolas, monospace; font-size: 12px; fill: #223 }
@@ -124,17 +126,50 @@ def _report(report: Report, top: float) -> tuple[list[str], float, float]:
 
 
 def _recorded(report: Report, left: float, top: float) -> tuple[list[str], float, float]:
-    shown = [operation for operation in report.operations if operation.kind != "number"]
+    shown = [operation for operation in report.operations if operation.kind not in ("number", "input")]
     place = {operation.number: n for n, operation in enumerate(shown)}
     arrows = [(place[s], place[o.number]) for o in shown for s in dict.fromkeys(o.operands) if s in place]
-    boxes = [_operation_lines(operation) for operation in shown]
+    boxes, titles, styles = [], [], []
+    for operation in shown:
+        boxes.append(_operation_lines(operation))
+        titles.append(f"{operation.name}({', '.join(operation.read)}) {operation.argument}: {operation.fate}")
+        styles.append(f"box {operation.fate}")
+    for inputs, readers in _input_boxes(report, place, ranks(len(shown), arrows)):
+        arrows += [(len(boxes), reader) for reader in readers]
+        arrays = [operation.results[0] for operation in inputs]
+        boxes.append(_operation_lines(inputs[0]) if len(inputs) == 1 else [f"{len(inputs)} inputs"])
+        titles.append("\n".join(str(array) for array in arrays))
+        styles.append("box input")
     placed = lay_out([_size(lines) for lines in boxes], arrows)
     parts = _arrows(placed, left, top, [""] * len(arrows))
-    for operation, lines, (x, y) in zip(shown, boxes, placed.boxes, strict=True):
-        style = "box input" if operation.kind == "input" else f"box {operation.fate}"
-        full = f"{operation.name}({', '.join(operation.read)}) {operation.argument}: {operation.fate}"
-        parts += _box(left + x, top + y, lines, style, "", full if operation.kind != "input" else "input")
+    for lines, title, style, (x, y) in zip(boxes, titles, styles, placed.boxes, strict=True):
+        parts += _box(left + x, top + y, lines, style, "", title)
     return parts, placed.width, top + placed.height
+
+
+def _input_boxes(report: Report, place: dict[int, int], rank: list[int]) -> list[tuple[list[Operation], list[int]]]:
+    """The inputs as boxes, each with the operations that read it: one that is read far apart gets several boxes, many
+    of one operation share one."""
+    inputs = {operation.number: operation for operation in report.operations if operation.kind == "input"}
+    readers: dict[int, list[int]] = {number: [] for number in inputs}
+    boxes: list[tuple[list[Operation], list[int]]] = []
+    for operation in report.operations:
+        own = [number for number in dict.fromkeys(operation.operands) if number in inputs]
+        if len(own) > MANY:
+            boxes.append(([inputs[number] for number in own], [place[operation.number]]))
+            continue
+        for number in own:
+            readers[number].append(place[operation.number])
+    for number, places in readers.items():
+        group: list[int] = []
+        for reader in sorted(places, key=lambda reader: rank[reader]):
+            if group and rank[reader] - rank[group[0]] > NEAR:
+                boxes.append(([inputs[number]], group))
+                group = []
+            group.append(reader)
+        if group:
+            boxes.append(([inputs[number]], group))
+    return boxes
 
 
 def _operation_lines(operation: Operation) -> list[str]:

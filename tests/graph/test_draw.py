@@ -112,3 +112,14 @@ def test_hundreds_of_operations_are_drawn():
             x = x + 1
     picture = nc.draw(x)
     assert sum(text == "add" for text in texts(picture)) == 400
+
+
+def test_an_input_that_is_read_far_apart_and_many_of_one_operation_are_drawn_readably():
+    w = nc.tensor([2.0])
+    x = w * 3
+    for _ in range(5):
+        x = x.exp()
+    y = nc.cat([x * w] + [nc.tensor([float(n)]) for n in range(12)])
+    shown = texts(nc.draw(y, names={"w": w}))
+    assert shown.count("w") == 2
+    assert "12 inputs" in shown

@@ -67,6 +67,8 @@ class Recorder:
         """From here on, what happens in this thread is noted."""
         for number, tensor in enumerate(self.watch.tensors):
             value = tensor._value
+            if value.number is not None and value.trace not in _pending.traces.values():
+                value.realise()  # a tensor that is a plain number would be recorded as a constant
             if value.origin is None or value.origin[0] != self.token:
                 value.origin = (self.token, ("tensor", number))
         self.before = [tensor._value for tensor in self.watch.tensors]

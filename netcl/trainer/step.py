@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from netcl.amp import GradScaler, autocast, get_autocast_dtype
 from netcl.autograd.tape import no_grad
+from netcl.core import dtypes
 from netcl.graph.value import flush_thread
+from netcl.jit import jit_compile
 from netcl.metrics import LOSS, Metric, Sums, detached, found, merged
 from netcl.nn.utils import clip_grad_norm_
 from netcl.tensor import Tensor
@@ -19,50 +25,100 @@ if TYPE_CHECKING:
 MOST_CLASSES = 1000  # beyond them F1 is left out unless asked for: it compares every sample with every class
 
 
-def make_step(trainer: Trainer) -> Callable:
-    """step(inputs, target, sums, size, weight, begin, end) -> sums with this batch's. Nothing in it reads a value.
+class Steps:
+    """A Trainer's two functions, compiled: `train` and `measure`. Nothing in them reads a value.
 
-    weight: what the loss counts for in the gradient, or None for 1; begin, end: whether a step of the optimizer begins
-    and ends with this batch.
+    They know the parts, not the Trainer, whose counters change at each step. The first batch goes uncompiled: it tells
+    what shapes the sums have, and chooses the usual metrics where these are wanted.
     """
-    optimizer = trainer.optimizer
 
-    def step(inputs: Any, target: Any, sums: Any, size: int, weight: float | None, begin: bool, end: bool) -> Any:
-        scaler = trainer.scaler
+    def __init__(self, trainer: Trainer, metrics: Sequence[Metric] | None, compiled: bool) -> None:
+        self.metrics = list(metrics or ())
+        self.choosing = metrics is None
+        self._zeros: list[tuple[np.ndarray, ...]] | None = None
+        self._device = trainer.device
+        self._first = _train(trainer, self.metrics, self), _measure(trainer, self.metrics, self)
+        later = _train(trainer, self.metrics, None), _measure(trainer, self.metrics, None)
+        self._later = tuple(map(jit_compile, later)) if compiled else later
+
+    def choose(self, metrics: Sequence[Metric]) -> None:
+        """Measure these from now on."""
+        self.metrics[:] = metrics
+        self.choosing = False
+
+    def train(self, inputs: Any, target: Any, sums: Any, *rest: Any) -> Any:
+        """(inputs, target, sums or None, size, weight, begin, end) -> sums with this batch's.
+
+        weight: what the loss counts for in the gradient, or None for 1; begin, end: whether a step of the optimizer
+        begins and ends with this batch.
+        """
+        return self._call(0, inputs, target, sums, *rest)
+
+    def measure(self, inputs: Any, target: Any, sums: Any, size: int) -> Any:
+        """Sums with this batch's, without gradients."""
+        return self._call(1, inputs, target, sums, size)
+
+    def _call(self, which: int, inputs: Any, target: Any, sums: Any, *rest: Any) -> Any:
+        if self._zeros is None:
+            return self._first[which](inputs, target, sums, *rest)
+        return self._later[which](inputs, target, self._nothing() if sums is None else sums, *rest)
+
+    def _nothing(self) -> list[Sums]:
+        """The sums of no batch."""
+        assert self._zeros is not None
+        return [tuple(Tensor.from_host(zero, device=self._device) for zero in part) for part in self._zeros]
+
+    def choose_for(self, prediction: Any, target: Any) -> None:
+        """Choose the usual metrics by what the model answered, where they are wanted."""
+        if self.choosing:
+            self.choose(usual_metrics(prediction, target))
+
+    def added(self, sums: Any, new: list[Sums]) -> list[Sums]:
+        """The first batch's sums added to none, or to those of a checkpoint."""
+        self._zeros = [tuple(np.zeros(part.shape, part.dtype.numpy) for part in parts) for parts in new]
+        return merged([LOSS, *self.metrics], self._nothing() if sums is None else sums, new)
+
+
+def _train(trainer: Trainer, metrics: list[Metric], first: Steps | None) -> Callable:
+    model, optimizer, loss_fn, ema = trainer.model, trainer.optimizer, trainer.loss_fn, trainer.ema
+    precision, scaler, clip = trainer.precision, trainer.scaler, trainer.clip
+
+    def train(inputs: Any, target: Any, sums: Any, size: int, weight: float | None, begin: bool, end: bool) -> Any:
         if begin:
             optimizer.zero_grad()
-        with trainer.precision():
-            prediction = call(trainer.model, inputs)
-            loss = checked(trainer.loss_fn(prediction, target))
-        sums = with_batch(chosen(trainer, prediction, target), sums, loss, prediction, target, size)
+        with precision():
+            prediction = call(model, inputs)
+            loss = checked(loss_fn(prediction, target))
+        sums = with_batch(first, metrics, sums, loss, prediction, target, size)
         scaled = loss if weight is None else loss * weight
         (scaled if scaler is None else scaler.scale(scaled)).backward()
+        del prediction, loss, scaled  # what is held is stored, in float16 with amp; a compiled step holds none of it
         if end:
-            if trainer.clip is not None:
+            if clip is not None:
                 if scaler is not None:
                     scaler.unscale_(optimizer)
-                clip_grad_norm_(trainer.parameters, trainer.clip)
+                clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], clip)
             if scaler is None:
                 optimizer.step()
             else:
                 scaler.step(optimizer)
                 scaler.update()
-            if trainer.ema is not None:
-                trainer.ema.update_parameters(trainer.model)
+            if ema is not None:
+                ema.update_parameters(model)
         flush_thread()  # what a step computes must not depend on who looks at it afterwards
         return sums
 
-    return step
+    return train
 
 
-def make_measurement(trainer: Trainer) -> Callable:
-    """measure(inputs, target, sums, size) -> sums with this batch's, without gradients."""
+def _measure(trainer: Trainer, metrics: list[Metric], first: Steps | None) -> Callable:
+    model, loss_fn, precision = trainer.measured_model, trainer.loss_fn, trainer.precision
 
     def measure(inputs: Any, target: Any, sums: Any, size: int) -> Any:
-        with no_grad(), trainer.precision():
-            prediction = call(trainer.measured_model, inputs)
-            loss = checked(trainer.loss_fn(prediction, target))
-            sums = with_batch(chosen(trainer, prediction, target), sums, loss, prediction, target, size)
+        with no_grad(), precision():
+            prediction = call(model, inputs)
+            loss = checked(loss_fn(prediction, target))
+            sums = with_batch(first, metrics, sums, loss, prediction, target, size)
         flush_thread()
         return sums
 
@@ -82,20 +138,15 @@ def checked(loss: Any) -> Tensor:
 
 
 def with_batch(
-    metrics: Sequence[Metric], sums: Any, loss: Tensor, prediction: Any, target: Any, size: int
+    first: Steps | None, metrics: list[Metric], sums: Any, loss: Tensor, prediction: Any, target: Any, size: int
 ) -> list[Sums]:
     """The sums of the loss and the metrics with a batch's added."""
     with no_grad():
+        if first is not None:
+            first.choose_for(prediction, target)
         new = [LOSS.sums(loss.detach(), size)]
         new += [metric.sums(detached(prediction), detached(target)) for metric in metrics]
-        return merged([LOSS, *metrics], sums, new)
-
-
-def chosen(trainer: Trainer, prediction: Any, target: Any) -> list[Metric]:
-    """The Trainer's metrics; the usual ones are chosen here, by the first batch."""
-    if trainer.usual_metrics:
-        trainer.metrics, trainer.usual_metrics = usual_metrics(prediction, target), False
-    return trainer.metrics
+        return merged([LOSS, *metrics], sums, new) if first is None else first.added(sums, new)
 
 
 def usual_metrics(prediction: Any, target: Any) -> list[Metric]:
@@ -111,8 +162,13 @@ def usual_metrics(prediction: Any, target: Any) -> list[Metric]:
     return [found("accuracy")] + ([found("f1")] if prediction.shape[1] <= MOST_CLASSES else [])
 
 
-def autocast_and_scaler(amp: Any) -> tuple[Callable[[], AbstractContextManager], Any]:
-    """(what makes a step's context, its GradScaler or None) for Trainer(amp=..)."""
+def autocast_and_scaler(amp: Any, device: Any) -> tuple[Callable[[], AbstractContextManager], GradScaler | None]:
+    """(what makes a step's context, its GradScaler or None) for Trainer(amp=..). float16 needs the scaler."""
     if amp is None or amp is False:
         return nullcontext, None
-    raise NotImplementedError("Trainer(amp=..) needs netcl.amp, which is not there yet; leave amp out")
+    if amp is True:
+        amp = get_autocast_dtype(device.kind)
+    dtype = getattr(dtypes, amp, None) if isinstance(amp, str) else amp
+    if dtype not in (dtypes.float16, dtypes.bfloat16):
+        raise ValueError(f"Trainer: amp must be True, nc.float16 or nc.bfloat16, got {amp!r}")
+    return partial(autocast, dtype=dtype), GradScaler() if dtype is dtypes.float16 else None

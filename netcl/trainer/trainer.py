@@ -25,7 +25,7 @@ from netcl.trainer.checkpoint import FORMAT, check_rereadable, random_state, res
 from netcl.trainer.history import HELD_OUT, History
 from netcl.trainer.interrupts import Interrupts
 from netcl.trainer.loggers import Progress
-from netcl.trainer.step import autocast_and_scaler, make_measurement, make_step
+from netcl.trainer.step import Steps, autocast_and_scaler
 
 
 class Trainer:
@@ -35,12 +35,14 @@ class Trainer:
     dict with an entry named target, label or y, whose others are the model's keywords; `unpack(batch)`, giving
     (inputs, target), reads any other.
     metrics: names of netcl.metrics.TABLE, Metrics, or functions; by default accuracy and F1 for classes, MAE and R2
-    for numbers. amp: a dtype for netcl.amp.autocast, or True. clip: the greatest norm of the gradients.
-    accumulate: how many batches make a step; their samples count alike. ema: the decay of an average of the weights,
-    which is then what evaluate and predict use. scheduler: stepped after each "epoch" or "step", as scheduler_every
-    says.
+    for numbers. amp: float16, bfloat16 or True, for netcl.amp.autocast; float16 gets a GradScaler. clip: the greatest
+    norm of the gradients. accumulate: how many batches make a step; their samples count alike. ema: the decay of an
+    average of the weights, which is then what evaluate and predict use. scheduler: stepped after each "epoch" or
+    "step", as scheduler_every says.
 
-    Nothing is read from the device within an epoch: losses and metrics are added up there.
+    A step is one function, compiled by nc.jit_compile unless compile=False says otherwise: a model that changes Python
+    objects of its own needs that. Nothing is read from the
+    device within an epoch: losses and metrics are added up there.
 
     >>> import netcl as nc
     >>> _ = nc.manual_seed(0)
@@ -57,16 +59,14 @@ class Trainer:
         self, model: Module, optimizer: Optimizer, loss_fn: Callable[[Any, Any], Tensor], metrics: Any = None,
         amp: Any = None, clip: float | None = None, accumulate: int = 1, ema: float | None = None,
         callbacks: Sequence[Callback] = (), *, scheduler: Any = None, scheduler_every: str = "epoch",
-        unpack: Callable[[Any], tuple[Any, Any]] = batching.unpack,
+        unpack: Callable[[Any], tuple[Any, Any]] = batching.unpack, compile: bool = True,
     ) -> None:  # fmt: skip
         _check(model, optimizer, loss_fn, clip, accumulate, callbacks, scheduler_every)
         self.model = model
         self.optimizer = optimizer
         self.loss_fn = loss_fn
-        self.metrics: list[Metric] = [] if metrics is None else [found(m) for m in _listed(metrics)]
-        self.usual_metrics = metrics is None  # still to be chosen, at the first batch
         self.precision: Callable[[], AbstractContextManager]
-        self.precision, self.scaler = autocast_and_scaler(amp)
+        self.precision, self.scaler = autocast_and_scaler(amp, self.device)
         self.clip = clip
         self.accumulate = accumulate
         self.callbacks = list(callbacks)
@@ -84,8 +84,7 @@ class Trainer:
         self._sums: list[Sums] | None = None
         self._order: dict[str, Any] = {}  # the random state that the epoch began with
         self._began = 0  # the epoch that the present call of fit began with
-        self._step = make_step(self)
-        self._measure = make_measurement(self)
+        self._steps = Steps(self, None if metrics is None else [found(metric) for metric in _listed(metrics)], compile)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -96,6 +95,11 @@ class Trainer:
     def device(self) -> Any:
         """Where the model is."""
         return self.parameters[0].device
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """What is measured beside the loss; the usual metrics are there after the first batch."""
+        return self._steps.metrics
 
     @property
     def measured_model(self) -> Module:
@@ -191,7 +195,7 @@ class Trainer:
         for number, ((inputs, target), size) in enumerate(zip(unpacked, sizes, strict=True)):
             weight = None if len(group) == 1 else size / sum(sizes)
             begin, end = number == 0, number == len(group) - 1
-            self._sums = self._step(inputs, target, self._sums, size, weight, begin, end)
+            self._sums = self._steps.train(inputs, target, self._sums, size, weight, begin, end)
         self.batch += len(group)
         self.steps += 1
         if self.scheduler is not None and self.scheduler_every == "step":
@@ -231,7 +235,7 @@ class Trainer:
         try:
             for batch in data:
                 inputs, target = batching.on_device(self.unpack(batch), self.device)
-                sums = self._measure(inputs, target, sums, batching.size_of(target, inputs))
+                sums = self._steps.measure(inputs, target, sums, batching.size_of(target, inputs))
                 if interrupts.seen:
                     break
         finally:
@@ -274,7 +278,7 @@ class Trainer:
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
             "ema": None if self.ema is None else dict(self.ema.state_dict()),
             "epoch": self.epoch, "batch": self.batch, "steps": self.steps, "began": self._began, "stop": self.stop,
-            "metrics": [metric.name for metric in self.metrics],
+            "metrics": None if self._steps.choosing else [metric.name for metric in self.metrics],
             "sums": self._sums,
             "history": self.history.rows,
             "order": self._order,
@@ -300,8 +304,8 @@ class Trainer:
             callback.load_state_dict(saved)
         self.epoch, self.batch, self.steps = (state[key] for key in ("epoch", "batch", "steps"))
         self._began, self.stop = state["began"], state["stop"]
-        if self.usual_metrics:
-            self.metrics, self.usual_metrics = [found(name) for name in state["metrics"]], False
+        if self._steps.choosing and state["metrics"] is not None:
+            self._steps.choose([found(name) for name in state["metrics"]])
         self.history.rows[:] = state["history"]
         self._sums = None if state["sums"] is None else [tuple(part) for part in state["sums"]]
         self._order = state["order"]
@@ -321,7 +325,7 @@ class Trainer:
         if wrote != now:
             raise ValueError(f"{str(path)!r} was written with the callbacks {wrote}, this Trainer has {now}")
         metrics = [metric.name for metric in self.metrics]
-        if not self.usual_metrics and metrics != state["metrics"]:
+        if not self._steps.choosing and metrics != state["metrics"]:
             had = state["metrics"]
             raise ValueError(f"{str(path)!r} was written with the metrics {had}, this Trainer has {metrics}")
 

@@ -13,6 +13,7 @@ import pytest
 import netcl as nc
 import netcl.nn.functional as F
 from netcl import nn
+from netcl.graph.value import flush_thread
 
 SCALE = 2.0
 SETTINGS = {"power": 2}
@@ -384,3 +385,19 @@ def test_index_errors_name_the_line() -> None:
         function(x, nc.tensor([0, 2])).item()
     with pytest.raises(IndexError, match=r"cross_entropy.*test_state.py"):
         function(x, nc.tensor([0, 3])).item()
+
+
+COUNT = 16
+
+
+def test_a_sum_that_begins_as_a_plain_number_is_an_argument() -> None:
+    @nc.jit_compile
+    def add(x: Any, total: Any) -> Any:
+        count = nc.full((), float(COUNT))
+        return x * 2, count if total is None else total + count
+
+    total = None
+    for _ in range(5):
+        _, total = add(nc.ones(2), total)
+        flush_thread()
+    assert total.item() == 5 * COUNT

@@ -226,6 +226,33 @@ def test_stop_ends_the_training() -> None:
     assert trainer.steps == 7
 
 
+@pytest.mark.parametrize("amp", [True, "bfloat16", nc.float16])
+def test_mixed_precision_trains_and_float16_has_a_scaler(device, amp: Any) -> None:
+    exact, loader = regression(clip=1.0)
+    exact.fit(loader, epochs=10, progress=False)
+    trainer, loader = regression(amp=amp, clip=1.0)
+    history = trainer.fit(loader, loader, epochs=10, progress=False)
+    assert trainer.predict(loader).dtype is (nc.float16 if amp is nc.float16 else nc.bfloat16)
+    assert (trainer.scaler is not None) == (amp is nc.float16)
+    assert all(parameter.dtype is nc.float32 for parameter in trainer.parameters)
+    # The scaler's first steps overflow, and are left out.
+    assert history["val_r2"][-1] == pytest.approx(exact.history["r2"][-1], abs=0.05)
+    assert history["val_r2"][-1] > 0.9
+
+
+def test_a_step_is_compiled_and_gives_the_bits_of_one_that_is_not(device) -> None:
+    options = {"clip": 1.0, "ema": 0.9, "accumulate": 2}
+    compiled, loader = regression(**options)
+    compiled.fit(loader, loader, epochs=4, progress=False)
+    traced, loader = regression(compile=False, **options)
+    traced.fit(loader, loader, epochs=4, progress=False)
+    assert weights(compiled) == weights(traced)
+    assert compiled.history["val_loss"] == traced.history["val_loss"]
+    train, measure = (function.cache_info() for function in compiled._steps._later)
+    assert train.traced == measure.traced == 0
+    assert train.hits >= 10 and measure.hits >= 15
+
+
 def wrong_loss(prediction: nc.Tensor, target: nc.Tensor) -> Any:
     return (prediction - target) ** 2
 
@@ -238,6 +265,7 @@ def test_what_is_wrong_is_told() -> None:
         (TypeError, "Module", lambda: nc.Trainer(wrong_loss, optimizer, F.mse_loss)),
         (TypeError, "Optimizer", lambda: nc.Trainer(model, 0.1, F.mse_loss)),
         (TypeError, "function", lambda: nc.Trainer(model, optimizer, "mse")),
+        (ValueError, "amp", lambda: nc.Trainer(model, optimizer, F.mse_loss, amp="float64")),
         (ValueError, "clip", lambda: nc.Trainer(model, optimizer, F.mse_loss, clip=0)),
         (ValueError, "accumulate", lambda: nc.Trainer(model, optimizer, F.mse_loss, accumulate=0)),
         (TypeError, "Callback", lambda: nc.Trainer(model, optimizer, F.mse_loss, callbacks=[print])),

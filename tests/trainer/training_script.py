@@ -34,9 +34,10 @@ def main(folder: Path, kind: str, pause: float = 0.0) -> nc.History:
     x = rng.normal(size=(100, 6)).astype(np.float32)
     y = (x[:, 0] > x[:, 1]).astype(np.int64)
     model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 2))
-    if kind == "plain":
+    if kind in ("plain", "half"):
         optimizer = nc.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-        options = {"scheduler": nc.optim.lr_scheduler.StepLR(optimizer, 1, 0.5), "clip": 0.5}
+        options: dict = {"amp": nc.float16} if kind == "half" else {}
+        options |= {"scheduler": nc.optim.lr_scheduler.StepLR(optimizer, 1, 0.5), "clip": 0.5}
         loader = DataLoader(TensorDataset(x, y), 16, shuffle=True, generator=nc.Generator().manual_seed(5))
     else:
         optimizer = nc.optim.AdamW(model.parameters(), lr=0.01)

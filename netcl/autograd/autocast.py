@@ -35,17 +35,24 @@ _TAKE_ARGUMENT = ("view", "reduce", "library", "composite", "index", "host")  # 
 # ---- what is cast ------------------------------------------------------------------------------------------------
 
 
+_known_casts: dict[tuple, tuple[str | None, ...] | None] = {}
+
+
 def casts_for(op: str, operands: Sequence[Any], arg: Any) -> tuple[str | None, ...] | None:
     """The dtype that each operand has to be cast to (None: as it is) in this thread's autocast; None for no cast."""
     policy = TABLE[op].autocast
-    if policy == "widest" or _state.rules or is_expanding() or not operands:
+    if policy == "widest" or not operands or _state.rules or is_expanding():
         return None
-    low = _state.autocast.get(operands[0]._value.device.kind)
+    values = [t._value for t in operands if isinstance(t, Tensor)]  # another operand is refused where it is recorded
+    low = _state.autocast.get(values[0].device.kind) if len(values) == len(operands) else None
     if low is None:
         return None
     each = policy(arg, len(operands)) if callable(policy) else (policy,) * len(operands)
-    found = tuple([_cast_to(t._value.dtype, low, p) for t, p in zip(operands, each, strict=True)])
-    return found if any(found) else None
+    key = (low, *each, *[value.dtype for value in values])
+    if key not in _known_casts:
+        found = tuple([_cast_to(value.dtype, low, p) for value, p in zip(values, each, strict=True)])
+        _known_casts[key] = found if any(found) else None
+    return _known_casts[key]
 
 
 def _cast_to(dtype: DType, low: DType, policy: str) -> str | None:
@@ -57,36 +64,46 @@ def apply_cast(
     op: str, operands: Sequence[Any], arg: Any, casts: tuple, rule: Callable | None, several: bool = False
 ) -> Any:
     """Record an operation together with the casts of its operands."""
-    if rule is None:
-        return tape.apply_composite(_with_casts(op, several), operands, (arg, casts), None, several)
-    wrapped = _cast_rule(op, rule, len(operands))
-    if _state.enabled:
-        reads = reads_of[wrapped, len(operands)][1]
-        given = zip(operands, casts, reads, strict=True)
-        operands = [_cast(t, to) if to and read and _kept_by_none(t) else t for t, to, read in given]
-        casts = tuple([to if to and t._value.dtype.name != to else None for t, to in zip(operands, casts, strict=True)])
-    return tape.apply_composite(_with_casts(op, several), operands, (arg, casts), wrapped, several)
+    name, wrapped, reads = _known.get((op, rule, len(operands))) or _with_casts(op, rule, len(operands), several)
+    if _state.enabled and wrapped is not None:
+        for number, (tensor, to, read) in enumerate(zip(operands, casts, reads, strict=True)):
+            if to and read and tensor._node is not None and _kept_by_none(tensor):
+                operands = [*operands[:number], _cast(tensor, to), *operands[number + 1 :]]
+                casts = (*casts[:number], None, *casts[number + 1 :])
+    return tape.apply_composite(name, operands, (arg, casts), wrapped, several)
 
 
 def _kept_by_none(tensor: Tensor) -> bool:
     """Whether a float32 tensor would be kept for the way back by whoever reads it, and by nobody else: then that is
     better done with half the bytes. A leaf is there anyway; and some operations keep their results."""
-    node = tensor._node
-    if node is None or tensor._value.dtype is not dtypes.float32:
+    if tensor._value.dtype is not dtypes.float32:
         return False
-    kept = node.result
+    kept = tensor._node.result
     return type(kept) is not list or len(kept) <= tensor._output or type(kept[tensor._output]) is tuple
 
 
-def _with_casts(op: str, several: bool) -> str:
-    """The composite that casts its operands and then does `op`; its argument is (op's argument, casts)."""
+_known: dict[tuple, tuple[str, Callable | None, tuple[bool, ...]]] = {}
+
+
+def _with_casts(op: str, rule: Callable | None, count: int, several: bool) -> tuple:
+    """The composite that casts its operands and then does `op` (its argument is (op's argument, casts)), its gradient
+    rule, and which operands that reads."""
     name = f"{op}_autocast"
-    if name in TABLE:
-        return name
+    if name not in TABLE:
+        _register(name, op, several)
+    wrapped = None if rule is None else _cast_rule(op, rule, count)
+    reads = () if wrapped is None else reads_of[wrapped, count][1]
+    made = _known[op, rule, count] = (name, wrapped, reads)
+    return made
+
+
+def _register(name: str, op: str, several: bool) -> None:
+    primitive = TABLE[op]
 
     def infer(operands: Any, arg: Any) -> Any:
         inner, casts = arg
-        return TABLE[op].infer([_meta(o, to) for o, to in zip(operands, casts, strict=True)], inner)
+        given = zip(operands, casts, strict=True)
+        return primitive.infer([o if to is None else Meta(o.shape, dtypes.by_name(to), None) for o, to in given], inner)
 
     def body(*values_and_arg: Any) -> Any:
         *values, (inner, casts) = values_and_arg
@@ -94,17 +111,13 @@ def _with_casts(op: str, several: bool) -> str:
         return record_many(op, operands, inner) if several else record(op, operands, inner)
 
     composite(name, infer, body)
-    return name
-
-
-def _meta(operand: Any, to: str | None) -> Any:
-    return operand if to is None else Meta(operand.shape, dtypes.by_name(to), getattr(operand, "device", None))
 
 
 def _cast(operand: Any, to: str | None) -> Any:
     if to is None:
         return operand
-    return _meta(operand, to) if isinstance(operand, Meta) else operand.to(dtypes.by_name(to))
+    dtype = dtypes.by_name(to)
+    return Meta(operand.shape, dtype, operand.device) if isinstance(operand, Meta) else operand.to(dtype)
 
 
 _cast_rules: dict[tuple[Callable, bool], Callable] = {}

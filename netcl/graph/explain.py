@@ -6,6 +6,7 @@ Nothing is run or compiled, and what is pending stays as it is: a plan is only d
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -158,37 +159,66 @@ class Explanation:
         return "\n\n".join(str(report) for report in self.reports)
 
 
-def explain(tensors: Any, names: Mapping[str, Any] | None = None) -> Explanation:
+def explain(tensors: Any, names: Any = None) -> Explanation:
     """What would run if one of these tensors (one, or nested lists, tuples and dicts of them) were read.
 
-    names: what to call tensors in the text, by name. Everything that was recorded with them and is still held is
-    computed together, so it is in the report too. Nothing is run, and what is pending stays pending.
+    names: what to call tensors, by name, or a Module; their gradients are called after them. Everything that was
+    recorded with them and is still held is computed together, so it is in the report too. Nothing is run, and what is
+    pending stays pending.
     """
     traces: dict[int, Trace] = {}
     for value in values_in(tensors):
         if value.trace is not None:
             traces[id(value.trace)] = value.trace
-    known = {id(value): name for name, tensor in (names or {}).items() for value in values_in(tensor)}
+    known = _Names(names)
     return Explanation([report(trace, known) for trace in traces.values()])
 
 
-def pending(names: Mapping[str, Any] | None = None) -> Explanation:
+class _Names:
+    """What values are called: those of tensors, by name, or of a Module's parameters; and those of their gradients.
+    Values that tensors get later are new ones. Nothing is kept alive: a plan may take over what nobody holds."""
+
+    def __init__(self, names: Any = None):
+        self.tensors = dict(names.named_parameters() if hasattr(names, "named_parameters") else names or {})
+        self.known: dict[int, tuple[weakref.ref[Value], str]] = {}
+        self.update("")
+
+    def update(self, suffix: str = " (new)") -> None:
+        """See what the tensors and their gradients are now."""
+        for name, tensor in self.tensors.items():
+            for value in values_in(tensor):
+                self._add(value, name + suffix)
+            gradient = getattr(tensor, "grad", None)
+            if gradient is not None:
+                self._add(gradient._value, f"{name}.grad")
+
+    def _add(self, value: Value, name: str) -> None:
+        if self.of(value) is None:
+            self.known[id(value)] = weakref.ref(value), name
+
+    def of(self, value: Value) -> str | None:
+        reference, name = self.known.get(id(value), (None, ""))
+        return name if reference is not None and reference() is value else None
+
+
+def pending(names: Any = None) -> Explanation:
     """As `explain`, for all that this thread has pending."""
-    known = {id(value): name for name, tensor in (names or {}).items() for value in values_in(tensor)}
+    known = _Names(names)
     reports = [report(trace, known) for trace in open_traces()]
     return Explanation([one for one in reports if one.kernels])
 
 
 @contextmanager
-def watching(names: Mapping[str, Any] | None = None) -> Iterator[Explanation]:
+def watching(names: Any = None) -> Iterator[Explanation]:
     """Reports of all that this thread runs inside: an optimizer's step, a value that is read. For what is still pending
     at the end, see `explain`."""
     found = Explanation()
-    known = {id(value): name for name, tensor in (names or {}).items() for value in values_in(tensor)}
     thread = threading.get_ident()
+    known = _Names(names)
 
     def watch(trace: Trace) -> None:
         if threading.get_ident() == thread:
+            known.update()
             found.reports.append(report(trace, known))
 
     plan.watchers.append(watch)
@@ -198,9 +228,7 @@ def watching(names: Mapping[str, Any] | None = None) -> Iterator[Explanation]:
         plan.watchers.remove(watch)
 
 
-def explain_call(
-    function: Callable[[], Any], names: Mapping[str, Any] | None = None
-) -> tuple[Any, Explanation]:
+def explain_call(function: Callable[[], Any], names: Any = None) -> tuple[Any, Explanation]:
     """What a function returns, and reports of all that it runs and of what is pending when it has returned. What was
     pending before runs first."""
     flush_thread()
@@ -225,19 +253,19 @@ def values_in(tensors: Any) -> Iterator[Value]:
         raise TypeError(f"explain: expected tensors, or lists or dicts of them, got {type(tensors).__name__}")
 
 
-def report(trace: Trace, names: Mapping[int, str]) -> Report:
-    """What a trace would become if it ran now. `names`: by the id of a value."""
+def report(trace: Trace, names: _Names | None = None) -> Report:
+    """What a trace would become if it ran now."""
     with trace.lock:
         held = [position for position, reference in trace.values.items() if reference() is not None]
         builder = Builder(trace, held, set(plan._free_inputs(trace)))
         design = builder.design()
-        return _Reporter(trace, held, builder, design, names).report()
+        return _Reporter(trace, held, builder, design, names or _Names()).report()
 
 
 class _Reporter:
     """Turns a trace and its design into plain data."""
 
-    def __init__(self, trace: Trace, held: list[int], builder: Builder, design: Design, names: Mapping[int, str]):
+    def __init__(self, trace: Trace, held: list[int], builder: Builder, design: Design, names: _Names):
         self.trace = trace
         self.held = set(held)
         self.builder = builder
@@ -265,12 +293,12 @@ class _Reporter:
         number = 0
         for position, (op, _, _) in enumerate(self.trace.records):
             if op == "input":
-                labels[position] = self.names.get(id(next(inputs)), f"input{number}")
+                labels[position] = self.names.of(next(inputs)) or f"input{number}"
                 number += 1
         for position, reference in self.trace.values.items():
             value = reference()
-            if value is not None and id(value) in self.names:
-                labels[position] = self.names[id(value)]
+            if value is not None:
+                labels[position] = self.names.of(value) or labels[position]
         return labels
 
     def _operations(self) -> list[Operation]:

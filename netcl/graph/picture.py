@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
@@ -42,14 +41,13 @@ class Drawing(str):
 
 
 def draw(
-    tensors: Any, file: str | PathLike | None = None, format: str | None = None,
-    names: Mapping[str, Any] | None = None,
-) -> Drawing:  # fmt: skip
+    tensors: Any, file: str | PathLike | None = None, format: str | None = None, names: Any = None
+) -> Drawing:
     """What these tensors wait for, before and after fusion: the recorded operations, and the kernels as boxes.
 
     tensors: one, or lists and dicts of them. file: where to write it, if anywhere. format: "svg" or "text"; None takes
-    the file's ending, or svg. names: what to call tensors, by name, such as dict(model.named_parameters()). Nothing is
-    run, and what is pending stays pending. Returns the text of the picture, which a notebook shows.
+    the file's ending, or svg. names: what to call tensors, by name, or a Module; their gradients are called after them.
+    Nothing is run, and what is pending stays pending. Returns the text of the picture, which a notebook shows.
 
     >>> import netcl as nc
     >>> a = nc.tensor([[1.0, 2.0], [3.0, 4.0]])

@@ -25,7 +25,7 @@ def check_primitive(made: CustomPrimitive, samples: Any) -> None:
     """Compile an operation on the current device and compare its values and gradients; raises where they are wrong."""
     device = current_device()
     _compile(made._formula, device)
-    _apart(lambda: _compare(made, device, samples), device)
+    _apart(lambda: _compare(made, device, samples, device.capabilities.fp64), device)
 
 
 def _compile(formula: Formula, device: Any) -> None:
@@ -79,8 +79,8 @@ def _points(made: CustomPrimitive, samples: Any, kind: Any) -> list[np.ndarray]:
     return arrays
 
 
-def _compare(made: CustomPrimitive, device: Any, samples: Any) -> None:
-    wide = device.capabilities.fp64
+def _compare(made: CustomPrimitive, device: Any, samples: Any, wide: bool) -> None:
+    """Values with the reference, gradients with differences; `wide`: in float64."""
     kind = dtypes.int32 if not made._formula.floats else dtypes.float64 if wide else dtypes.float32
     step, absolute, relative = _DOUBLE if wide else _SINGLE
     points = _points(made, samples, kind.numpy)
@@ -102,26 +102,35 @@ def _compare(made: CustomPrimitive, device: Any, samples: Any) -> None:
         except NotImplementedError:
             refused += 1
             continue
-        width = step * np.maximum(1, np.abs(points[number]))
-        sides = []
-        for sign in (1, -1):
-            moved = list(points)
-            moved[number] = points[number] + sign * width
-            sides.append((values(moved).astype(np.float64), moved[number].astype(np.float64)))
-        with np.errstate(all="ignore"):
-            slopes = (sides[0][0] - sides[1][0]) / (sides[0][1] - sides[1][1])
+        rough, slopes = (_slopes(values, points, number, width) for width in (step, step / 2))
         if np.isfinite(slopes).sum() < 3:
             raise ValueError(
                 f"register_primitive: {made.name!r} has finite differences at {np.isfinite(slopes).sum()} of "
                 f"{slopes.size} points, too few to check its gradient; pass samples= from where it is defined"
             )
+        with np.errstate(invalid="ignore"):
+            doubt = 2 * np.nan_to_num(np.abs(slopes - rough), nan=0.0, posinf=0.0)  # near a kink or a pole
         slopes[~np.isfinite(slopes)] = np.nan  # outside of where it is defined there is nothing to compare with
         _agree(
-            made, f"gradient in {operand}", start * slopes, found, points, (absolute, relative), "differences give",
-            start,
+            made, f"gradient in {operand}", start * slopes, found, points, (absolute + doubt, relative),
+            "differences give", start,
         )  # fmt: skip
     if refused == len(made.operands):
         raise ValueError(f"register_primitive: the gradient of {made.name!r} is None for every operand; leave it out")
+
+
+def _slopes(
+    values: Callable[[list[np.ndarray]], np.ndarray], points: list[np.ndarray], number: int, step: float
+) -> np.ndarray:
+    """Difference quotients in one operand, over steps to both sides."""
+    width = step * np.maximum(1, np.abs(points[number]))
+    sides = []
+    for sign in (1, -1):
+        moved = list(points)
+        moved[number] = (points[number] + sign * width).astype(points[number].dtype)
+        sides.append((values(moved).astype(np.float64), moved[number].astype(np.float64)))
+    with np.errstate(all="ignore"):
+        return (sides[0][0] - sides[1][0]) / (sides[0][1] - sides[1][1])
 
 
 def _gradient(
@@ -138,7 +147,7 @@ def _gradient(
 
 def _agree(
     made: CustomPrimitive, what: str, expected: np.ndarray, found: np.ndarray, points: list[np.ndarray],
-    tolerance: tuple[float, float], other: str, scale: np.ndarray | None = None,
+    tolerance: tuple[Any, float], other: str, scale: np.ndarray | None = None,
 ) -> None:  # fmt: skip
     """GradcheckError with the place and both numbers where they differ; NaN as expected is no comparison."""
     absolute, relative = tolerance

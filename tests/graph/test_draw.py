@@ -30,6 +30,7 @@ def test_the_picture_shows_operations_kernels_and_names():
     loss, w, gradient = pending()
     picture = nc.draw([loss, gradient], names={"w": w, "loss": loss})
     shown = texts(picture)
+    assert "w.grad = add" in shown
     assert any(text.startswith("Recorded: ") for text in shown)
     assert any(text.startswith("Runs as: ") for text in shown)
     assert {"w", "relu", "loss = add"} <= set(shown)

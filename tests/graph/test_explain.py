@@ -159,7 +159,7 @@ def test_watching_reports_what_an_optimizer_step_runs(device, target):
     model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
     optimizer = optim.Adam(model.parameters())
     x, y = host(24, 16), nc.arange(24) % 4
-    with nc.profiler.count_launches() as counted, watching(dict(model.named_parameters())) as found:
+    with nc.profiler.count_launches() as counted, watching(model) as found:
         loss = F.cross_entropy(model(x), y)
         loss.backward()
         optimizer.step()
@@ -167,6 +167,8 @@ def test_watching_reports_what_an_optimizer_step_runs(device, target):
     assert found.launches == int(counted)
     names = {array.name for kernel in found.kernels for array in kernel.reads}
     assert {"0.weight", "0.bias", "2.weight", "2.bias"} <= names
+    written = {array.name for kernel in found.kernels for array in kernel.writes}
+    assert {"0.weight (new)", "0.weight.grad"} <= written
     assert found.reports[0].memory.taken_over >= sum(p.numel() * 4 for p in model.parameters())
     text = str(found)
     assert "gradient of cross_entropy(" in text

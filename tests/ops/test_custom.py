@@ -215,6 +215,27 @@ def test_a_wrong_gradient_is_refused_with_the_numbers(device):
     np.testing.assert_allclose(cube(nc.tensor([2.0])).numpy(), [8.0])
 
 
+@pytest.mark.parametrize("wide", [True, False])
+def test_right_gradients_pass_and_wrong_ones_don_t_in_either_width(device, wide: bool):
+    """A device without doubles compares in float32: steep and bent functions have to pass there too."""
+    from netcl.ops.custom_check import _compare
+
+    right = {
+        "x * x * x": lambda g, y, x: g * 3 * x * x, "1.0 / x": lambda g, y, x: -g * y * y,
+        "exp(2.0 * x)": lambda g, y, x: g * 2 * y,
+        "x > 0 ? x : 0.1 * x": lambda g, y, x: g * (x > 0) + g * (x <= 0) * 0.1,
+        "sqrt(x)": lambda g, y, x: g / (y * 2), "log(fabs(x))": lambda g, y, x: g / x,
+    }  # fmt: skip
+    for number, (expression, gradient) in enumerate(right.items()):
+        made = nc.register_primitive(f"right{number}", expression, gradient, check=False)
+        _compare(made, device, None, wide)
+        wrong = nc.register_primitive(
+            f"wrong{number}", expression, lambda g, y, x, right=gradient: right(g, y, x) * 1.05, check=False
+        )
+        with pytest.raises(GradcheckError, match="differences give"):
+            _compare(wrong, device, None, wide)
+
+
 def test_a_gradient_that_forgets_g_or_swaps_the_operands_is_refused():
     with pytest.raises(GradcheckError, match="gradient in x"):
         nc.register_primitive("double", "2.0 * x", lambda g, y, x: x * 0 + 2)

@@ -145,8 +145,8 @@ def check_writable(name: str, tensor: Tensor) -> None:
     And for elements that are also seen as those of another dtype.
     """
     _check_seen(name, tensor)
-    if tape.is_grad_enabled() and tensor._tracked:
-        if tensor._node is None:
+    if tape.is_grad_enabled():
+        if tensor._tracked and tensor._node is None:
             raise RuntimeError(
                 f"{name}: a leaf Variable that requires grad is being used in an in-place operation; "
                 "write under nc.no_grad(), or to a clone"

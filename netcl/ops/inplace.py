@@ -161,7 +161,9 @@ t_ = _reshaping(shape.t, "t_")
 
 
 def detach_(input: Tensor) -> Tensor:
-    """The tensor becomes a leaf that requires no gradient. Returns input."""
+    """The tensor becomes a leaf that requires no gradient. Returns input. RuntimeError for a view: use detach()."""
+    if input._chain:
+        raise RuntimeError("detach_: a view can't be detached in place; use detach()")
     input._tracked, input._node, input._output = False, None, 0
     return input
 

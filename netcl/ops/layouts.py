@@ -67,14 +67,13 @@ def _memory(input: Tensor) -> tuple[Tensor, int]:
     found: tuple[Tensor, int] | None = None
     others = input._storage.others(input) if input._storage is not None else []
     for member in [input, *others]:
-        if member._family != input._family:
-            continue
         strides, offset = layout(member)
         order = sorted(range(len(strides)), key=lambda d: -strides[d])
         shape = tuple(member._value.shape[d] for d in order)
         without_gaps = tuple(strides[d] for d in order) == contiguous_strides(shape)
         if without_gaps and (found is None or member.numel() > found[0].numel()):
-            found = reshape(permute(member, tuple(order)), -1), offset
+            same = member if member._family == input._family else member.detach()
+            found = reshape(permute(same, tuple(order)), -1), offset
     if found is None:
         raise RuntimeError(
             "as_strided: the tensor is a view with gaps, and what it is a view of is gone; keep that, or use "

@@ -154,6 +154,22 @@ def test_a_leaf_written_with_a_tracked_tensor_is_a_result():
     assert x.requires_grad and not x.is_leaf
 
 
+def test_views_see_what_an_optimizer_does(torch):
+    def program(t):
+        p = t.nn.Parameter(t.arange(6.0).reshape(2, 3))
+        views = [p.detach()[0], p.data[:, 1:], p.detach().T, p.data.view(-1)]
+        optimizer = t.optim.SGD([p], lr=1.0, momentum=0.9)
+        for _ in range(2):
+            p.grad = t.ones(2, 3)
+            optimizer.step()
+        views[3][0] = 50  # and the optimizer's next step what is written to them
+        views[1].mul_(2)
+        optimizer.step()
+        return [view.tolist() for view in [p, *views]]
+
+    assert program(nc) == program(torch)
+
+
 # ---- what raises -------------------------------------------------------------------------------------------------
 
 
@@ -163,6 +179,17 @@ def on_a_leaf(t):
 
 def on_a_view_of_a_leaf(t):
     t.ones(3, requires_grad=True)[0] = 1
+
+
+def on_a_view_from_before_the_base_required_a_gradient(t):
+    x = t.ones(3)
+    view = x[:2]
+    x.requires_grad_()
+    view.mul_(2)
+
+
+def detaching_a_view(t):
+    t.ones(3)[:2].detach_()
 
 
 def on_repeated_elements(t):
@@ -201,7 +228,8 @@ def after_an_operand_was_changed(t):
 
 
 BAD = [
-    on_a_leaf, on_a_view_of_a_leaf, on_repeated_elements, on_a_larger_shape, on_integers,
+    on_a_leaf, on_a_view_of_a_leaf, on_a_view_from_before_the_base_required_a_gradient, detaching_a_view,
+    on_repeated_elements, on_a_larger_shape, on_integers,
     a_view_that_must_move_elements, a_value_that_does_not_fit, after_a_result_was_changed, after_an_operand_was_changed,
 ]  # fmt: skip
 

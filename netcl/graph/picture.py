@@ -176,7 +176,8 @@ def _operation_lines(operation: Operation) -> list[str]:
     if operation.kind == "input":
         return [operation.results[0].name, described]
     name = operation.results[0].name
-    return [operation.name if name.startswith("%") else f"{name} = {operation.name}", described]
+    plain = name.startswith("%") or len(results) > 1
+    return [operation.name if plain else f"{name} = {operation.name}", described]
 
 
 def _space(shape: tuple[int, ...]) -> str:

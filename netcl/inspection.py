@@ -76,7 +76,11 @@ def _load(path: Path) -> Any:
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
     sys.path.insert(0, str(path.resolve().parent))  # as `python FILE` does it
-    specification.loader.exec_module(module)
+    arguments, sys.argv = sys.argv, [str(path)]
+    try:
+        specification.loader.exec_module(module)
+    finally:
+        sys.argv = arguments
     return module
 
 

@@ -39,6 +39,11 @@ class Drawing(str):
     def _repr_svg_(self) -> str | None:
         return str(self) if self.startswith("<svg") else None
 
+    def __repr__(self) -> str:
+        if self.startswith("<svg"):
+            return f"<a picture of {len(self):,} characters; give draw a file to write it to>"
+        return str(self)
+
 
 def draw(
     tensors: Any, file: str | PathLike | None = None, format: str | None = None, names: Any = None

@@ -15,10 +15,13 @@ from netcl import cli
 from netcl.inspection import InspectError, inspect_function
 
 TEXT = """
+import sys
+
 import netcl as nc
 from netcl import nn, optim
 import netcl.nn.functional as F
 
+assert sys.argv == ["random.py"]
 nc.manual_seed(0)
 model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
 optimizer = optim.Adam(model.parameters())

@@ -69,6 +69,8 @@ def test_a_notebook_shows_pictures_and_prints_texts():
     x = nc.ones(3).exp()
     assert nc.draw(x)._repr_svg_().startswith("<svg")
     assert nc.draw(x, format="text")._repr_svg_() is None
+    assert repr(nc.draw(x)).startswith("<a picture of ")
+    assert repr(nc.draw(x, format="text")).startswith("recorded on ")
 
 
 def test_names_with_signs_are_escaped():

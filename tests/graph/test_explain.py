@@ -134,6 +134,14 @@ def test_reason_library_kernels():
     assert why(y) == {"LIBRARY_OPERAND"}
 
 
+def test_reason_each_would_wait_for_the_other():
+    x = host(64, 10)
+    y = x * 2
+    z = y.cumsum(1) + y
+    del y
+    assert why(z) == {"LIBRARY_OPERAND", "LIBRARY", "CYCLE"}
+
+
 def test_reason_a_kernel_is_full():
     x = y = host(8)
     for _ in range(900):

@@ -65,7 +65,7 @@ def apply_cast(
 ) -> Any:
     """Record an operation together with the casts of its operands."""
     name, wrapped, reads = _known.get((op, rule, len(operands))) or _with_casts(op, rule, len(operands), several)
-    if _state.enabled and wrapped is not None:
+    if _state.enabled and wrapped is not None and not _state.packing:
         for number, (tensor, to, read) in enumerate(zip(operands, casts, reads, strict=True)):
             if to and read and tensor._node is not None and _kept_by_none(tensor):
                 operands = [*operands[:number], _cast(tensor, to), *operands[number + 1 :]]
@@ -74,7 +74,7 @@ def apply_cast(
 
 
 def _kept_by_none(tensor: Tensor) -> bool:
-    """Whether a float32 tensor would be kept for the way back by whoever reads it, and by nobody else: then that is
+    """Whether a float32 result would be kept for the way back by whoever reads it, and by nobody else: then that is
     better done with half the bytes. A leaf is there anyway; and some operations keep their results."""
     if tensor._value.dtype is not dtypes.float32:
         return False
@@ -88,7 +88,7 @@ _known: dict[tuple, tuple[str, Callable | None, tuple[bool, ...]]] = {}
 def _with_casts(op: str, rule: Callable | None, count: int, several: bool) -> tuple:
     """The composite that casts its operands and then does `op` (its argument is (op's argument, casts)), its gradient
     rule, and which operands that reads."""
-    name = f"{op}_autocast"
+    name = op + tape.WITH_CASTS
     if name not in TABLE:
         _register(name, op, several)
     wrapped = None if rule is None else _cast_rule(op, rule, count)

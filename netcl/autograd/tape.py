@@ -17,6 +17,7 @@ from netcl.autograd.rules import rule_reads
 from netcl.graph.primitives import TABLE, Primitive
 from netcl.graph.value import record, record_many, user_line
 
+WITH_CASTS = "_autocast"  # ends the name of an operation that autocast has put casts into
 _numbers = itertools.count()
 
 
@@ -170,7 +171,7 @@ class Node:
 
     @property
     def op_name(self) -> str:
-        return self.op
+        return self.op.removesuffix(WITH_CASTS)
 
     @property
     def requires_grad(self) -> bool:
@@ -178,7 +179,7 @@ class Node:
 
     def name(self) -> str:
         """PyTorch's spelling, e.g. MulBackward0."""
-        return "".join(part.capitalize() for part in self.op.split("_")) + "Backward0"
+        return "".join(part.capitalize() for part in self.op_name.split("_")) + "Backward0"
 
     @property
     def next_functions(self) -> tuple:
@@ -251,7 +252,7 @@ def _connect(op: str, rule: Callable, operands: Sequence[Any], arg: Any, results
             result._node = node
             result._output = number
     for tape in _state.tapes:
-        tape._nodes.append(TapeNode(op, tuple(operands)))
+        tape._nodes.append(TapeNode(node.op_name, tuple(operands)))
 
 
 def edge_of(tensor: Any) -> Any:

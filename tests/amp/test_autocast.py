@@ -473,3 +473,54 @@ def test_cast_inputs_switch_autocast_off_inside():
     assert y.dtype is nc.float32
     y.sum().backward()
     assert low.grad.dtype is nc.bfloat16
+
+
+# ---- with the rest -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layer", ["ReLU", "LayerNorm"])
+def test_a_checkpoint_is_run_again_under_the_same_autocast(layer):
+    """What comes in is float32, and is kept by what made it (ReLU) or not (LayerNorm)."""
+    x = nc.tensor(normal(6, 8), requires_grad=True)
+    before = nc.nn.ReLU() if layer == "ReLU" else nc.nn.LayerNorm(8)
+    part = nc.nn.Sequential(nc.nn.Linear(8, 8), nc.nn.GELU(), nc.nn.Linear(8, 8))
+    gradients = []
+    for run in (part, lambda h: nc.utils.checkpoint.checkpoint(part, h)):
+        x.grad = None
+        part.zero_grad()
+        with nc.autocast(dtype=nc.bfloat16):
+            out = run(before(x))
+        assert out.dtype is nc.bfloat16
+        out.sum().backward()
+        gradients.append([x.grad.numpy(), *[p.grad.numpy() for p in part.parameters()]])
+    for plain, again in zip(*gradients, strict=True):
+        np.testing.assert_allclose(again, plain, rtol=0.02, atol=0.02)
+
+
+def test_functional_transforms_and_vmap_see_it():
+    x, w = nc.tensor(normal(5, 4)), nc.tensor(normal(4, 3))
+    with nc.autocast(dtype=nc.bfloat16):
+        assert nc.func.grad(lambda w: (x @ w).exp().sum())(w).dtype is nc.float32
+        assert nc.func.vmap(lambda row: nc.tanh(row @ w))(x).dtype is nc.bfloat16
+
+
+def test_losses_add_up_in_float32(device):
+    """The pages that netcl grew from: under AMP the loss reads float16, and its accumulator is float32."""
+    pred = nc.tensor(np.full(5000, 300.0, np.float32)).half().requires_grad_()
+    target = nc.zeros(5000, dtype=nc.float16)
+    nc.synchronize()
+    with nc.profiler.count_launches() as count, nc.autocast(dtype=nc.float16):
+        loss = F.mse_loss(pred, target)
+        (gradient,) = nc.autograd.grad(loss, [pred], retain_graph=True)
+    assert int(count) == 1
+    assert loss.item() == pytest.approx(90000.0, rel=1e-6)  # more than float16 holds, each square and their sum
+    assert loss.grad_fn.name() == "MseLossBackward0"
+    assert gradient.dtype is nc.float16
+    np.testing.assert_allclose(gradient.float().numpy(), 600 / 5000, rtol=1e-3)
+
+
+def test_a_tape_sees_operations_by_their_names():
+    w = nc.tensor(normal(4, 4), requires_grad=True)
+    with nc.autocast(dtype=nc.bfloat16), nc.Tape() as tape_:
+        F.linear(nc.ones(2, 4), w).softmax(1)
+    assert [node.op_name for node in tape_.nodes] == ["linear", "softmax"]

@@ -216,15 +216,16 @@ def test_a_wrong_gradient_is_refused_with_the_numbers(device):
 
 
 @pytest.mark.parametrize("wide", [True, False])
-def test_right_gradients_pass_and_wrong_ones_don_t_in_either_width(device, wide: bool):
+def test_right_gradients_pass_and_wrong_ones_don_t_in_either_width(wide: bool):
     """A device without doubles compares in float32: steep and bent functions have to pass there too."""
     from netcl.ops.custom_check import _compare
 
+    device = nc.device()
     right = {
-        "x * x * x": lambda g, y, x: g * 3 * x * x, "1.0 / x": lambda g, y, x: -g * y * y,
-        "exp(2.0 * x)": lambda g, y, x: g * 2 * y,
-        "x > 0 ? x : 0.1 * x": lambda g, y, x: g * (x > 0) + g * (x <= 0) * 0.1,
-        "sqrt(x)": lambda g, y, x: g / (y * 2), "log(fabs(x))": lambda g, y, x: g / x,
+        "x * x * x": lambda g, y, x: g * 3 * x * x,
+        "1.0 / x": lambda g, y, x: -g * y * y,
+        "exp(2.0 * x) + (x > 0 ? x : 0)": lambda g, y, x: g * (2 * (x * 2).exp() + (x > 0)),
+        "sqrt(x)": lambda g, y, x: g / (y * 2),
     }  # fmt: skip
     for number, (expression, gradient) in enumerate(right.items()):
         made = nc.register_primitive(f"right{number}", expression, gradient, check=False)

@@ -33,6 +33,9 @@ IDLE_SECONDS = 0.3  # before one side is timed by itself
 CASE_SECONDS = 6.0  # of alternating samples for one case; each side has a quarter of that for itself
 
 
+Side = tuple[Callable[[], Any], Callable[[], Any] | None]  # a unit of work, and what waits for all of it
+
+
 @dataclass
 class Case:
     """One line of a table. The callables do one unit of work each; `wanted` is the ratio that is aimed at."""
@@ -79,7 +82,13 @@ class Report:
 
 def measure(case: Case, seconds: float = CASE_SECONDS) -> Row:
     """Time both sides of a case in alternating samples."""
-    sides = {"netcl": (case.netcl, case.finish), "torch": (case.torch, None)}
+    sides: dict[str, Side] = {"netcl": (case.netcl, case.finish), "torch": (case.torch, None)}
+    times = alternating(sides, seconds, case.steps)
+    return Row(name=case.name, wanted=case.wanted, flops=case.flops, **times)
+
+
+def alternating(sides: dict[str, Side], seconds: float, steps: int = 1, at_least: int = 5) -> dict[str, list[float]]:
+    """Seconds for one unit of work: of alternating samples by the side's name, of those by itself by NAME_alone."""
     repeats = {name: _calibrate(call, finish) for name, (call, finish) in sides.items()}
     times: dict[str, list[float]] = {name: [] for name in sides}
     order = list(sides)
@@ -87,20 +96,20 @@ def measure(case: Case, seconds: float = CASE_SECONDS) -> Row:
     gc.disable()
     end = time.perf_counter() + seconds
     try:
-        while time.perf_counter() < end or len(times["netcl"]) < 5:
+        while time.perf_counter() < end or len(times[order[0]]) < at_least:
             for name in order:
                 time.sleep(PAUSE_SECONDS)
-                times[name].append(_sample(*sides[name], repeats[name]) / case.steps)
+                times[name].append(_sample(*sides[name], repeats[name]) / steps)
             order.reverse()
         for name in list(sides):
             alone = times[f"{name}_alone"] = []
             time.sleep(IDLE_SECONDS)
             end = time.perf_counter() + seconds / 4
-            while time.perf_counter() < end or len(alone) < 5:
-                alone.append(_sample(*sides[name], repeats[name]) / case.steps)
+            while time.perf_counter() < end or len(alone) < at_least:
+                alone.append(_sample(*sides[name], repeats[name]) / steps)
     finally:
         gc.enable()
-    return Row(name=case.name, wanted=case.wanted, flops=case.flops, **times)
+    return times
 
 
 def _sample(call: Callable[[], Any], finish: Callable[[], Any] | None, repeats: int) -> float:
@@ -114,8 +123,10 @@ def _sample(call: Callable[[], Any], finish: Callable[[], Any] | None, repeats: 
 
 def _calibrate(call: Callable[[], Any], finish: Callable[[], Any] | None) -> int:
     """How many calls make a sample, after warming up (compiling, filling pools)."""
-    for _ in range(3):
-        _sample(call, finish, 1)
+    first = min(_sample(call, finish, 1) for _ in range(2))
+    if first > SAMPLE_SECONDS * 10:
+        return 1
+    _sample(call, finish, 1)
     return max(1, round(SAMPLE_SECONDS / max(min(_sample(call, finish, 2) for _ in range(3)), 1e-7)))
 
 

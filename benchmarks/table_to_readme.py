@@ -28,8 +28,8 @@ def filled(text: str) -> str:
 
 
 def shortened(results: str) -> str:
-    """A results page without its title, headings as bold lines."""
-    lines = results.splitlines()
+    """A results page without its title and what is below its mark, headings as bold lines."""
+    lines = results.split("<!-- more -->")[0].splitlines()
     body = lines[1:] if lines and lines[0].startswith("# ") else lines
     text = "\n".join(f"**{line.lstrip('# ')}**" if line.startswith("#") else line for line in body)
     return "\n" + re.sub(r"\n{3,}", "\n\n", text).strip() + "\n\n"

@@ -120,12 +120,12 @@ def node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Iter
     if node.stale and node.packing is None:
         _check_results(node)
     saved, kept = (node.saved, node.result) if node.packing is None else node.packing.unpack(node)
-    for number, gradient in enumerate(gradients):
-        if gradient is None:
-            gradients[number] = zeros_like(Meta(*_meta(kept[number])))
     kind = TABLE[node.op].kind
     if not create_graph and (kind == "composite" or (kind == "elementwise" and len(node.edges) == 1)):
         return _recorded_rule(node, gradients, saved, kept)
+    for number, gradient in enumerate(gradients):
+        if gradient is None:
+            gradients[number] = zeros_like(Meta(*_meta(kept[number])))
     operands: list[Any] = []
     for number, (tensor, value, version) in enumerate(saved):
         if type(tensor) is tuple:
@@ -194,9 +194,10 @@ def _call_rule(
 def _recorded_rule(node: Node, gradients: list, saved: list, kept: list) -> list[Any]:
     """A composite's gradient is one record, expanded when a plan is made: tracing a training step stays cheap.
 
-    What the rule does not read travels as (shape, dtype) in the argument.
+    What the rule does not read travels as (shape, dtype) in the argument, and so does what never arrived: zeros.
     """
-    values = [g._value for g in gradients]
+    values = [g._value for g in gradients if g is not None]
+    missing = tuple([None if g is not None else _meta(v)[:2] for g, v in zip(gradients, kept, strict=True)])
     pattern: list[Any] = []
     for value in kept:
         if type(value) is tuple:
@@ -219,7 +220,7 @@ def _recorded_rule(node: Node, gradients: list, saved: list, kept: list) -> list
         needed.append(edge is not None)
         if edge is not None:
             metas.append(meta)
-    arg = (node.op, node.rule, node.arg, len(gradients), tuple(needed), tuple(pattern), tuple(metas))
+    arg = (node.op, node.rule, node.arg, missing, tuple(needed), tuple(pattern), tuple(metas))
     wrap = Tensor._wrap
     if len(metas) == 1:
         made = wrap(record("gradient", values, arg))
@@ -229,9 +230,11 @@ def _recorded_rule(node: Node, gradients: list, saved: list, kept: list) -> list
 
 
 def _gradient_body(*operands_and_arg: Any) -> Any:
-    *operands, (op, rule, arg, outputs, needed, pattern, _) = operands_and_arg
-    gradients = [Tensor._wrap(v) for v in operands[:outputs]]
-    rest = iter(operands[outputs:])
+    *operands, (op, rule, arg, missing, needed, pattern, _) = operands_and_arg
+    rest, device, outputs = iter(operands), operands[0].device, len(missing)
+    gradients = [
+        Tensor._wrap(next(rest)) if meta is None else zeros_like(Meta(meta[0], meta[1], device)) for meta in missing
+    ]
     items: list[Any] = [Tensor._wrap(next(rest)) if meta is None else Meta(meta[0], meta[1], None) for meta in pattern]
     with _GradMode(False):
         made = _call_rule(op, rule, arg, gradients, items[:outputs], items[outputs:], needed)

@@ -14,8 +14,11 @@ from netcl.codegen.reductions import accumulator_dtype, combine, fold, identity
 from netcl.codegen.targets import Target
 from netcl.codegen.totals import Partial, partials_in, partials_out, scratch_words
 from netcl.codegen.views import Coordinates
+from netcl.core import dtypes
+from netcl.core.dtypes import DType
 
 BLOCK = 64  # turns of a loop after which a running sum is put aside, so that long float32 sums stay accurate
+LONG_ROW = 4096  # elements of a row from which on its sum is a double where the totals are
 
 
 @dataclass
@@ -165,8 +168,16 @@ class Rows:
 
     # ---- accumulators ----
 
-    def _accumulate(self, reduction: Reduction, name: str, value: Value, lanes: int, counted: str = "") -> str:
+    def _dtype(self, reduction: Reduction, lanes: int) -> DType:
+        """What is accumulated in. The one number that a float32 sum over several loops ends in is a double where that
+        costs nothing: a fat work-item adds few numbers to it, one for each row or vector's end."""
         dtype = accumulator_dtype(reduction.node.op, reduction.node.dtype)
+        several = reduction.level != "row" or (self.vector_inner and (self.turns > 1 or self.vector_size >= LONG_ROW))
+        alone = lanes == 1 and several and reduction.node.op == "sum"
+        return dtypes.float64 if alone and dtype is dtypes.float32 and self.target.doubles else dtype
+
+    def _accumulate(self, reduction: Reduction, name: str, value: Value, lanes: int, counted: str = "") -> str:
+        dtype = self._dtype(reduction, lanes)
         text = value.text
         source = reduction.node.src[0].dtype
         width = lanes if value.vector else 1
@@ -179,20 +190,24 @@ class Rows:
         return f"{name} = {combine(reduction.node.op, name, text, dtype, lanes)};"
 
     def _declare(self, reduction: Reduction, name: str, lanes: int) -> str:
-        dtype = accumulator_dtype(reduction.node.op, reduction.node.dtype)
+        dtype = self._dtype(reduction, lanes)
         start = cl.splat(identity(reduction.node.op, dtype), dtype, lanes)
         return f"{cl.compute_type(dtype, lanes)} {name} = {start};"
 
     def _fold(self, reduction: Reduction, vector_name: str, scalar_name: str, lanes: int) -> list[str]:
-        dtype = accumulator_dtype(reduction.node.op, reduction.node.dtype)
         if lanes == 1:
             return []
-        lines, folded = fold(reduction.node.op, vector_name, dtype, lanes, self.emitter.fresh)
-        return [*lines, f"{scalar_name} = {combine(reduction.node.op, scalar_name, folded, dtype, 1)};"]
+        narrow, dtype, lines = self._dtype(reduction, lanes), self._dtype(reduction, 1), []
+        if dtype is not narrow:
+            wide = self.emitter.fresh("w")
+            text = cl.convert(vector_name, narrow, dtype, lanes)
+            lines, vector_name = [f"const {cl.compute_type(dtype, lanes)} {wide} = {text};"], wide
+        more, folded = fold(reduction.node.op, vector_name, dtype, lanes, self.emitter.fresh)
+        return [*lines, *more, f"{scalar_name} = {combine(reduction.node.op, scalar_name, folded, dtype, 1)};"]
 
     def _finished(self, reduction: Reduction, name: str, lanes: int) -> str:
         """The accumulated value in the node's own compute type."""
-        dtype = accumulator_dtype(reduction.node.op, reduction.node.dtype)
+        dtype = self._dtype(reduction, lanes)
         if dtype.compute == reduction.node.dtype.compute:
             return name
         return cl.convert(name, dtype, reduction.node.dtype, lanes)
@@ -363,7 +378,7 @@ class Rows:
 
     def _partials(self) -> list[Partial]:
         return [
-            Partial(r.node.op, accumulator_dtype(r.node.op, r.node.dtype), name)
+            Partial(r.node.op, self._dtype(r, 1), name)
             for r, name in zip(self.totals, self.total_names, strict=True)
         ]
 

@@ -17,7 +17,7 @@ from netcl.codegen.views import Coordinates
 SIDE_BY_SIDE = 4  # accumulators of a long loop that only reduces
 COLUMNS = 4  # vectors of columns that are reduced side by side
 TILE = 64  # rows of a tile where a map transposes
-LONG_LOOP = 4096  # iterations after which a running sum is put aside, so that long float32 sums stay accurate
+LONG_LOOP = 64  # iterations after which a running sum is put aside, so that long float32 sums stay accurate
 
 
 def _at_same_place(node: Node, read: Container[Node]) -> list[Node]:
@@ -84,11 +84,11 @@ class CpuRows(Rows):
             rest = size
             if reductions and not stores and size >= 4 * SIDE_BY_SIDE * lanes:
                 lines += self._side_by_side(
-                    reductions, vectors, lanes, end, lambda names: self._body(reductions, names, lanes, [])
+                    reductions, vectors, names, lanes, end, lambda names: self._body(reductions, names, lanes, [])
                 )
                 rest = SIDE_BY_SIDE * lanes
             body = self._body(reductions, vectors, lanes, stores)
-            lines += self._long_loop(reductions, vectors, lanes, end, rest, body)
+            lines += self._long_loop(reductions, vectors, names, lanes, end, rest, body)
             if size % lanes and (emitter.kept or self.stand_in):  # vectors may not overlap: they would read results
                 emitter.lanes = 1
                 body = self._body(reductions, names, 1, stores)
@@ -107,11 +107,12 @@ class CpuRows(Rows):
         return ["{", *indent(lines), "}"]
 
     def _side_by_side(
-        self, reductions: list[Reduction], vectors: list[str], lanes: int, end: str,
+        self, reductions: list[Reduction], vectors: list[str], scalars: list[str], lanes: int, end: str,
         make_body: Callable[[list[str]], list[str]],
     ) -> list[str]:  # fmt: skip
         """Most of a loop that only reduces, by several accumulators: one would wait for each addition before the next.
-        `make_body` gives a turn's statements for accumulators of the given names."""
+        `make_body` gives a turn's statements for accumulators of the given names. What a block ends in is put aside in
+        the vectors, or, where these are doubles, in the scalars."""
         kind, step = self.index_type, SIDE_BY_SIDE * lanes
         parts = [self.emitter.fresh("a") for _ in reductions]
         body = make_body([f"{part}[u]" for part in parts])
@@ -128,23 +129,38 @@ class CpuRows(Rows):
             f"{each} {' '.join(starts)} }}",
             f"for (; v + {step} <= stop; v += {step}) {{", *indent(turn), "}",
             f"{each} {' '.join(joins)} }}",
+            *self._put_aside(reductions, vectors, scalars, lanes),
         ]  # fmt: skip
         return [*lines, f"while (v + {step} <= {end}) {{", *indent(block), "}"]
 
-    def _long_loop(
-        self, reductions: list[Reduction], vectors: list[str], lanes: int, end: str, size: int | None, body: list[str]
+    def _put_aside(
+        self, reductions: list[Reduction], vectors: list[str], scalars: list[str], lanes: int
     ) -> list[str]:
+        """Where the scalar is wider than the vector: the vector goes into it and starts anew."""
+        lines = []
+        for reduction, vector, scalar in zip(reductions, vectors, scalars, strict=True):
+            narrow = self._dtype(reduction, lanes)
+            if self._dtype(reduction, 1) is not narrow:
+                lines += self._fold(reduction, vector, scalar, lanes)
+                lines.append(f"{vector} = {cl.splat(identity(reduction.node.op, narrow), narrow, lanes)};")
+        return lines
+
+    def _long_loop(
+        self, reductions: list[Reduction], vectors: list[str], scalars: list[str], lanes: int, end: str,
+        size: int | None, body: list[str],
+    ) -> list[str]:  # fmt: skip
         loop = f"for (; v + {lanes} <= {{}}; v += {lanes}) {{{{"
         sums = [(r, n) for r, n in zip(reductions, vectors, strict=True) if r.node.op == "sum"]
         if not sums or (size is not None and size <= LONG_LOOP * lanes):
             return [loop.format(end), *indent(body), "}"]
-        kept = [(r, n, self.emitter.fresh("k")) for r, n in sums]
+        kept = [(r, n, self.emitter.fresh("k")) for r, n in sums if self._dtype(r, lanes) is self._dtype(r, 1)]
         lines = [self._declare(r, k, lanes) for r, _, k in kept]
         inner = [f"const {self.index_type} stop = min({end}, v + {LONG_LOOP * lanes});"]
         inner += [loop.format("stop"), *indent(body), "}"]
         for r, n, k in kept:
             dtype = accumulator_dtype(r.node.op, r.node.dtype)
             inner.append(f"{k} += {n}; {n} = {cl.splat(identity('sum', dtype), dtype, lanes)};")
+        inner += self._put_aside(reductions, vectors, scalars, lanes)
         lines += [f"while (v + {lanes} <= {end}) {{", *indent(inner), "}"]
         return lines + [f"{n} = {k};" for _, n, k in kept]
 
@@ -274,12 +290,14 @@ class CpuRows(Rows):
             emitter.lanes = lanes
             only_totals = self.totals and not (self.row_outputs or self.kernel.inner)
             if only_totals and (size is None or size >= 4 * SIDE_BY_SIDE * lanes):
-                lines += self._side_by_side(self.totals, vectors, lanes, end, lambda names: self._row(lanes, names))
+                lines += self._side_by_side(
+                    self.totals, vectors, totals, lanes, end, lambda names: self._row(lanes, names)
+                )
                 rest: int | None = SIDE_BY_SIDE * lanes
             else:
                 rest = size
             body = self._row(lanes, vectors)
-            lines += self._long_loop(self.totals, vectors, lanes, end, rest, body)
+            lines += self._long_loop(self.totals, vectors, totals, lanes, end, rest, body)
             for r, vector, name in zip(self.totals, vectors, totals, strict=True):
                 lines += self._fold(r, vector, name, lanes)
         if lanes == 1 or size is None or size % lanes:

@@ -20,6 +20,7 @@ class Target:
     vendor: str = ""  # what tile sizes are looked up by, see tiles.py: lower case, "" where it does not matter
     architecture: str = ""  # cpu: avx512, avx2, neon
     device: str = ""
+    doubles: bool = False  # cpu: whether the totals of float32 sums are doubles
 
     def lanes(self, size: int) -> int:
         """Width of the vectors over a loop of `size` turns: 16 where that many are, else the next smaller power."""
@@ -42,6 +43,7 @@ def target_for(device: object) -> Target:
         vendor=device.cl_device.vendor.strip().lower(),  # type: ignore[attr-defined]
         architecture=cpu_architecture(cpu_flags()) if device.kind == "cpu" else "",  # type: ignore[attr-defined]
         device=device.name.lower(),  # type: ignore[attr-defined]
+        doubles=device.target == "cpu" and device.capabilities.fp64,  # type: ignore[attr-defined]
     )
 
 

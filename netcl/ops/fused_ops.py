@@ -1,8 +1,8 @@
 """Operations over rows that are one kernel each, value and gradient: softmax, log_softmax, cross_entropy.
 
-What a row's logarithms need of the whole row is two numbers, its largest element and the logarithm of its sum:
-`row_statistics`. They are results of their own. Where value and gradient are computed together they never leave the
-kernel; where a loss is read before backward() they are what is kept, and the way back reads the logits once.
+What a row's logarithms need of the whole row is two numbers, its largest element and the sum of the exponentials of
+what is left: `statistics`. They are results of their own. Where value and gradient are computed together they never
+leave the kernel; where a loss is read before backward() they are what is kept, and the way back reads the logits once.
 
 Accumulators and losses are float32 or wider, whatever the inputs.
 """
@@ -94,24 +94,24 @@ primitives.composite("softmax", _same_infer, _softmax_body, autocast="float32")
 
 
 def row_statistics(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """max(x) and log(sum(exp(x - max(x)))) over one axis, in float32 or wider. They carry no gradient."""
+    """max(x) and sum(exp(x - max(x))) over one axis, in float32 or wider. They carry no gradient."""
     return apply_composite("row_statistics", (x,), axis, None, several=True)
 
 
 def _row_statistics(x: Any, axis: int) -> tuple:
-    top, log_sum = statistics(Tensor._wrap(x), axis)
-    return top._value, log_sum._value
+    top, total = statistics(Tensor._wrap(x), axis)
+    return top._value, total._value
 
 
 def statistics(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """As row_statistics, in operations."""
     x = x.to(dtypes.accumulator(x.dtype))
     top = x.amax(axis, keepdim=True)
-    return top, _log_sum(x, top, axis)
+    return top, _total(x, top, axis)
 
 
-def _log_sum(x: Tensor, top: Tensor, axis: int) -> Tensor:
-    return (x - top).exp().sum(axis, keepdim=True).log()
+def _total(x: Tensor, top: Tensor, axis: int) -> Tensor:
+    return (x - top).exp().sum(axis, keepdim=True)
 
 
 def _statistics_infer(operands: Any, axis: int) -> tuple:
@@ -119,29 +119,29 @@ def _statistics_infer(operands: Any, axis: int) -> tuple:
     return ((shape, dtypes.accumulator(operands[0].dtype)),) * 2
 
 
-def _log_probabilities(x: Tensor, top: Tensor, log_sum: Tensor) -> Tensor:
-    """log(softmax(x)) from the row's statistics. top and log_sum apart: their sum would lose log_sum's digits."""
-    return x.to(top.dtype) - top - log_sum
+def _log_probabilities(x: Tensor, top: Tensor, total: Tensor) -> Tensor:
+    """log(softmax(x)) from the row's statistics. top and the logarithm apart: their sum would lose digits."""
+    return x.to(top.dtype) - top - total.log()
 
 
-def _probabilities(x: Tensor, top: Tensor, log_sum: Tensor) -> Tensor:
+def _probabilities(x: Tensor, top: Tensor, total: Tensor) -> Tensor:
     """softmax(x) from the row's statistics, by the exponentials that were summed: a kernel that does both has them."""
-    return (x.to(top.dtype) - top).exp() * (-log_sum).exp()
+    return (x.to(top.dtype) - top).exp() / total
 
 
-def _log_sum_in_rule(x: Tensor, top: Tensor, log_sum: Tensor, axis: int) -> Tensor:
-    """log_sum, or where the gradient will be differentiated itself, the same as a function of x (top cancels)."""
-    return _log_sum(x.to(top.dtype), top, axis) if is_grad_enabled() else log_sum
+def _total_in_rule(x: Tensor, top: Tensor, total: Tensor, axis: int) -> Tensor:
+    """total, or where the gradient will be differentiated itself, the same as a function of x (top cancels)."""
+    return _total(x.to(top.dtype), top, axis) if is_grad_enabled() else total
 
 
-def _log_softmax_body(x: Any, top: Any, log_sum: Any, axis: int) -> Any:
+def _log_softmax_body(x: Any, top: Any, total: Any, axis: int) -> Any:
     x = Tensor._wrap(x)
-    return _log_probabilities(x, Tensor._wrap(top), Tensor._wrap(log_sum)).to(x.dtype)._value
+    return _log_probabilities(x, Tensor._wrap(top), Tensor._wrap(total)).to(x.dtype)._value
 
 
-def _log_softmax_gradient(g: Tensor, y: Any, x: Tensor, top: Tensor, log_sum: Tensor, axis: int) -> tuple:
-    log_sum = _log_sum_in_rule(x, top, log_sum, axis)
-    probabilities = _probabilities(x, top, log_sum)
+def _log_softmax_gradient(g: Tensor, y: Any, x: Tensor, top: Tensor, total: Tensor, axis: int) -> tuple:
+    total = _total_in_rule(x, top, total, axis)
+    probabilities = _probabilities(x, top, total)
     g = g.to(top.dtype)
     return g - probabilities * g.sum(axis, keepdim=True), None, None
 
@@ -188,34 +188,37 @@ def cross_entropy(
     check_class_weight(name, weight, classes)
     if not prod(input.shape):
         return without_elements(input, target, reduction)
-    operands = (input, target, *row_statistics(input, class_axis(input._value.shape)), new_site(name, input))
+    operands = (input, target, new_site(name, input))
     return apply_composite(
         name, operands if weight is None else (*operands, weight), (reduction, int(ignore_index), *extras),
-        _cross_entropy_gradient,
-    )  # fmt: skip
+        _cross_entropy_gradient, several=True,
+    )[0]  # fmt: skip
 
 
 def _infer(operands: Any, arg: tuple) -> tuple:
     x, target = operands[0], operands[1]
-    return (tuple(target.shape) if arg[0] == "none" else ()), dtypes.accumulator(x.dtype)
+    row, wide = _statistics_infer((x,), class_axis(x.shape))[0]
+    return ((target.shape if arg[0] == "none" else ()), wide), (row, wide), (row, wide)
 
 
-def _cross_entropy(*operands_and_arg: Any) -> Any:
+def _cross_entropy(*operands_and_arg: Any) -> tuple:
+    """The loss, and the rows' statistics for the way back."""
     *operands, arg = operands_and_arg
-    x, target, top, log_sum, site, *rest = (Tensor._wrap(v) for v in operands)
+    x, target, site, *rest = (Tensor._wrap(v) for v in operands)
     weight = rest[0] if rest else None
     reduction, ignore_index = arg[:2]
-    losses = losses_of_rows(x, target, top, log_sum, site, weight, arg[1:])
-    return reduced_rows(losses, target, weight, reduction, ignore_index)._value
+    top, total = statistics(x, class_axis(x._value.shape))
+    losses = losses_of_rows(x, target, top, total, site, weight, arg[1:])
+    return reduced_rows(losses, target, weight, reduction, ignore_index)._value, top._value, total._value
 
 
 def losses_of_rows(
-    x: Tensor, target: Tensor, top: Tensor, log_sum: Tensor, site: Tensor, weight: Tensor | None, options: tuple
+    x: Tensor, target: Tensor, top: Tensor, total: Tensor, site: Tensor, weight: Tensor | None, options: tuple
 ) -> Tensor:
     """Each row's cross-entropy, in the target's shape. options: ignore_index, label_smoothing, lse_square_scale."""
     ignore_index, smoothing, z_scale = options
     axis = class_axis(x._value.shape)
-    log_p = _log_probabilities(x, top, log_sum)
+    log_p = _log_probabilities(x, top, total)
     target_class = chosen(x._value.shape, x.dtype, target, weight, ignore_index, site)
     losses = -log_p.where(target_class.hot, 0.0).sum(axis, keepdim=True) * target_class.weight
     if smoothing:
@@ -224,7 +227,8 @@ def losses_of_rows(
         even = smoothing / x._value.shape[axis]
         losses = losses * literal(1 - smoothing, losses) + smooth * literal(even, losses)
     if z_scale:
-        losses = losses + (top + log_sum) * (top + log_sum) * target_class.weight * literal(z_scale, losses)
+        whole = top + total.log()
+        losses = losses + whole * whole * target_class.weight * literal(z_scale, losses)
     return losses.where(target_class.kept, 0.0).reshape(target._value.shape)
 
 
@@ -234,26 +238,26 @@ def _per_class(weight: Tensor, x: Tensor, wide: Any) -> Tensor:
 
 
 def _cross_entropy_gradient(
-    g: Tensor, loss: Any, x: Tensor, target: Tensor, top: Tensor, log_sum: Tensor, site: Tensor, *rest: Any
+    g: tuple, y: tuple, x: Tensor, target: Tensor, site: Tensor, *rest: Any
 ) -> tuple:
     """d x = (softmax(x) * sum(q) - q) * row scale, q the (smoothed, weighted) target distribution."""
     weight, arg = (rest[0] if len(rest) == 2 else None), rest[-1]
-    change = gradient_of_rows(g, x, target, top, log_sum, site, weight, arg)
-    return (change, *(None for _ in range(len(rest) + 3)))
+    change = gradient_of_rows(g[0], x, target, y[1], y[2], site, weight, arg)
+    return (change, *(None for _ in range(len(rest) + 1)))
 
 
 def gradient_of_rows(
-    g: Tensor, x: Tensor, target: Tensor, top: Tensor, log_sum: Tensor, site: Tensor, weight: Tensor | None,
+    g: Tensor, x: Tensor, target: Tensor, top: Tensor, total: Tensor, site: Tensor, weight: Tensor | None,
     options: tuple,
 ) -> Tensor:  # fmt: skip
     """The gradient of x where g has arrived at the loss. options: the reduction, then as in losses_of_rows."""
     reduction, ignore_index, smoothing, z_scale = options
-    log_sum = _log_sum_in_rule(x, top, log_sum, class_axis(x._value.shape))
+    total = _total_in_rule(x, top, total, class_axis(x._value.shape))
     target_class = chosen(x._value.shape, x.dtype, target, weight, ignore_index, site)
     q, mass = _target_distribution(x, target_class, weight, smoothing)
     if z_scale:  # logsumexp has the softmax for its gradient
-        mass = mass + (top + log_sum) * target_class.weight * literal(2 * z_scale, mass)
-    change = _probabilities(x, top, log_sum) * mass - q
+        mass = mass + (top + total.log()) * target_class.weight * literal(2 * z_scale, mass)
+    change = _probabilities(x, top, total) * mass - q
     return change * row_scale(g, target, weight, reduction, ignore_index, target_class)
 
 
@@ -308,28 +312,29 @@ def _smoothed(x: Tensor, target: Tensor, weight: Tensor | None, smoothing: float
 
 def _probability_body(*operands_and_arg: Any) -> Any:
     *operands, (reduction, smoothing, z_scale) = operands_and_arg
-    x, target, top, log_sum, *rest = (Tensor._wrap(v) for v in operands)
+    x, target, top, total, *rest = (Tensor._wrap(v) for v in operands)
     axis = class_axis(x._value.shape)
     q = _smoothed(x, target, rest[0] if rest else None, smoothing, top.dtype)
-    losses = -(q * _log_probabilities(x, top, log_sum)).sum(axis)
+    losses = -(q * _log_probabilities(x, top, total)).sum(axis)
     if z_scale:
-        losses = losses + ((top + log_sum) * (top + log_sum)).sum(axis) * literal(z_scale, losses)
+        whole = top + total.log()
+        losses = losses + (whole * whole).sum(axis) * literal(z_scale, losses)
     return reduced(losses, reduction)._value
 
 
 def _probability_gradient(
-    g: Tensor, loss: Any, x: Tensor, target: Tensor, top: Tensor, log_sum: Tensor, *rest: Any
+    g: Tensor, loss: Any, x: Tensor, target: Tensor, top: Tensor, total: Tensor, *rest: Any
 ) -> tuple:
     """d x = softmax(x) * sum(q) - q; d target = -log softmax(x), weighted."""
     weight, (reduction, smoothing, z_scale) = (rest[0] if len(rest) == 2 else None), rest[-1]
     shape, wide = x._value.shape, top.dtype
     axis = class_axis(shape)
-    log_sum = _log_sum_in_rule(x, top, log_sum, axis)
+    total = _total_in_rule(x, top, total, axis)
     q = _smoothed(x, target, weight, smoothing, wide)
-    log_p = _log_probabilities(x, top, log_sum)
+    log_p = _log_probabilities(x, top, total)
     mass = q.sum(axis, keepdim=True)
     if z_scale:
-        mass = mass + (top + log_sum) * literal(2 * z_scale, mass)
+        mass = mass + (top + total.log()) * literal(2 * z_scale, mass)
     scale = g.to(wide)
     if reduction == "none":
         scale = scale.unsqueeze(axis)

@@ -82,6 +82,15 @@ def widest(*tensors: Any) -> Any:
     return dtypes.accumulator(dtype) if dtype.category == 2 else dtypes.float32
 
 
+def exact(x: Tensor) -> Tensor:
+    """x in float64 where the device has it and its code is that for CPUs, so that a row's sum loses no digits; else x.
+
+    For sums whose terms cancel, as in a cosine. Kernels for CPUs wait for memory, not for arithmetic.
+    """
+    device = x._value.device
+    return x.to(dtypes.float64) if device.target == "cpu" and device.capabilities.fp64 else x
+
+
 def reduced(losses: Tensor, reduction: str) -> Tensor:
     """The mean, the sum, or the losses themselves; "batchmean" divides the sum by the first size."""
     if reduction == "none":

@@ -18,7 +18,7 @@ from netcl.ops.losses.arguments import (
     reduced,
     widest,
 )
-from netcl.ops.losses.pointwise import Pointwise, checked, logistic, softplus
+from netcl.ops.losses.pointwise import Pointwise, checked, logistic, logistic_of_minus, softplus
 from netcl.tensor import Tensor
 
 
@@ -39,12 +39,14 @@ def _bce_slopes(x: Tensor, y: Tensor, site: Tensor) -> tuple:
 
 
 def _logits(x: Tensor, y: Tensor) -> Tensor:
-    """max(x, 0) - x y + log(1 + exp(-|x|))."""
-    return x.maximum(0.0) - x * y + (-x.abs()).exp().log1p()
+    """max(x, 0) - x y + log(1 + exp(-|x|)). x (1 - y) or -x y by the sign: nothing cancels where y is 0 or 1."""
+    return x.abs() * (1.0 - y).where(x >= 0, y) + (-x.abs()).exp().log1p()
 
 
 def _logits_slopes(x: Tensor, y: Tensor) -> tuple:
-    return (1.0 - y) * logistic(x) - y * logistic(-x), -x
+    """sigmoid(x) - y, from what is small: nothing cancels where y is 0 or 1."""
+    rest = logistic_of_minus(x)
+    return ((1.0 - y) - rest).where(x >= 0, rest - y), -x
 
 
 def _logits_with_pos_weight(x: Tensor, y: Tensor, p: Tensor) -> Tensor:

@@ -2,10 +2,10 @@
 
 A language model's logits are its largest array by far: 4096 tokens times 50,257 words are 823 MB, and the usual chain
 holds them three times. Here each chunk's logits are multiplied out, reduced to three numbers a row (its loss, its
-largest logit, the logarithm of its sum) and forgotten. The way back multiplies them out again, and adds the chunk's
+largest logit, the sum of the exponentials) and forgotten. The way back multiplies them out again, and adds the chunk's
 share to the gradients in float32:
 
-    p = exp(logits - largest - logarithm)       d logits = (p * mass - q) * row's gradient
+    p = exp(logits - largest) / sum       d logits = (p * mass - q) * row's gradient
     d input = d logits @ weight                 d weight += d logits^T @ input
 
 4 products instead of 3, for rows x classes floats less in memory and fewer passes over them.
@@ -152,11 +152,11 @@ def _rows(*operands_and_arg: Any) -> tuple:
     for number, (first, count) in enumerate(_chunks(x._value.shape[0], weight._value.shape[0])):
         stage(number)
         logits = _logits(x, weight, bias, first, count)
-        top, log_sum = fused_ops.statistics(logits, 1)
+        top, total = fused_ops.statistics(logits, 1)
         losses = fused_ops.losses_of_rows(
-            logits, target.narrow(0, first, count), top, log_sum, site, class_weight, arg[:3]
+            logits, target.narrow(0, first, count), top, total, site, class_weight, arg[:3]
         )
-        found.append((losses, top, log_sum))
+        found.append((losses, top, total))
     columns = [list(parts) for parts in zip(*found, strict=True)]
     return tuple((joining.cat(parts) if len(parts) > 1 else parts[0])._value for parts in columns)
 
@@ -171,8 +171,8 @@ def _gradient(g: tuple, y: tuple, x: Tensor, weight: Tensor, target: Tensor, sit
     for number, (first, count) in enumerate(_chunks(x.shape[0], weight.shape[0])):
         stage(number)
         logits = _logits(x, weight, bias, first, count)
-        g_rows, targets, top, log_sum = (t.narrow(0, first, count) for t in (g[0], target, y[1], y[2]))
-        change = fused_ops.gradient_of_rows(g_rows, logits, targets, top, log_sum, site, class_weight, options)
+        g_rows, targets, top, total = (t.narrow(0, first, count) for t in (g[0], target, y[1], y[2]))
+        change = fused_ops.gradient_of_rows(g_rows, logits, targets, top, total, site, class_weight, options)
         d_x.append(change @ weight.to(wide))
         share = change.t() @ x.narrow(0, first, count).to(wide)
         d_weight = share if d_weight is None else d_weight + share

@@ -10,7 +10,7 @@ from netcl.core import dtypes
 from netcl.graph import primitives
 from netcl.ops.creation import iota
 from netcl.ops.elementwise import literal
-from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction, new_site, reduced
+from netcl.ops.losses.arguments import check_reduction, check_tensors, exact, legacy_reduction, new_site, reduced
 from netcl.ops.losses.targets import check_class_weight, chosen, picked_weight
 from netcl.tensor import Tensor
 
@@ -122,9 +122,11 @@ def multilabel_margin_loss(
     x = input.to(dtypes.accumulator(input.dtype)).reshape(rows, classes)
     listed, right = _labels(target.reshape(rows, classes), new_site(name, input))
     one = x.unsqueeze(2)  # a label that is right, against each that is not
-    short = (1.0 - one + x.unsqueeze(1)).clamp(0.0).where(right.unsqueeze(2) & right.logical_not().unsqueeze(1), 0.0)
+    short = 1.0 - one + x.unsqueeze(1)
+    on = right.unsqueeze(2) & right.logical_not().unsqueeze(1) & (short <= 0).logical_not()  # NaN stays
+    short = short.where(on, 0.0)
     times = listed.to(x.dtype).unsqueeze(2)  # a label that is listed twice counts twice
-    losses = (short * times).reshape(rows, classes * classes).sum(1) / float(classes)
+    losses = (exact(short * times).reshape(rows, classes * classes).sum(1) / float(classes)).to(x.dtype)
     return reduced(losses.reshape(()) if input.ndim == 1 and reduction == "none" else losses, reduction)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from netcl.graph.primitives import broadcast_shapes
 from netcl.ops.creation import iota
 from netcl.ops.fused_ops import cross_entropy
-from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction, reduced, widest
+from netcl.ops.losses.arguments import check_reduction, check_tensors, exact, legacy_reduction, reduced, widest
 from netcl.ops.losses.pointwise import Pointwise
 from netcl.tensor import Tensor
 
@@ -84,12 +84,13 @@ def cosine_embedding_loss(
         )
     shape = broadcast_shapes(name, [input1._value.shape, input2._value.shape])
     broadcast_shapes(name, [shape[:-1], target._value.shape])
-    x1, x2 = (x.to(widest(input1, input2)) for x in (input1, input2))
+    dtype = widest(input1, input2)
+    x1, x2 = (exact(x.to(dtype)) for x in (input1, input2))
     tiny = 1e-12
     product, square1, square2 = (x1 * x2).sum(-1), (x1 * x1).sum(-1) + tiny, (x2 * x2).sum(-1) + tiny
     cosine = product / (square1 * square2).sqrt()
     apart = (cosine - margin).clamp(0.0)
-    return reduced((1.0 - cosine).where(target == 1, apart.where(target == -1, 0.0)), reduction)
+    return reduced((1.0 - cosine).where(target == 1, apart.where(target == -1, 0.0)).to(dtype), reduction)
 
 
 # ---- triplets ----------------------------------------------------------------------------------------------------
@@ -101,6 +102,12 @@ def pairwise_distance(
     """The p-norm of x1 - x2 + eps over the last dimension. eps keeps the gradient finite where the two are equal."""
     check_tensors("pairwise_distance", x1=x1, x2=x2)
     difference = x1 - x2 + eps
+    return _norm(difference, p, keepdim).to(difference.dtype)
+
+
+def _norm(difference: Tensor, p: float, keepdim: bool = False) -> Tensor:
+    """The p-norm over the last dimension, in float64 where `exact` is."""
+    difference = exact(difference)
     if p == 2:
         return (difference * difference).sum(-1, keepdim=keepdim).sqrt()
     size = difference.abs()
@@ -128,11 +135,12 @@ def triplet_margin_loss(
     reduction = legacy_reduction(size_average, reduce, reduction)
     check_tensors(name, anchor=anchor, positive=positive, negative=negative)
     dtype = widest(anchor, positive, negative)
+    distance = _wide_distance(dtype, p, eps)
+    return _triplet(name, anchor, positive, negative, distance, margin, swap, reduction, dtype)
 
-    def distance(a: Tensor, b: Tensor) -> Tensor:
-        return pairwise_distance(a.to(dtype), b.to(dtype), p, eps)
 
-    return _triplet(name, anchor, positive, negative, distance, margin, swap, reduction)
+def _wide_distance(dtype: Any, p: float = 2.0, eps: float = 1e-6) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda a, b: _norm(exact(a.to(dtype)) - exact(b.to(dtype)) + eps, p)
 
 
 def triplet_margin_with_distance_loss(
@@ -143,13 +151,17 @@ def triplet_margin_with_distance_loss(
     """max(0, d(a, p) - d(a, n) + margin) with any function d of two tensors, by default pairwise_distance."""
     name = "triplet_margin_with_distance_loss"
     check_tensors(name, anchor=anchor, positive=positive, negative=negative)
-    return _triplet(name, anchor, positive, negative, distance_function or pairwise_distance, margin, swap, reduction)
+    if distance_function is not None:
+        return _triplet(name, anchor, positive, negative, distance_function, margin, swap, reduction)
+    dtype = widest(anchor, positive, negative)
+    return _triplet(name, anchor, positive, negative, _wide_distance(dtype), margin, swap, reduction, dtype)
 
 
 def _triplet(
     name: str, anchor: Tensor, positive: Tensor, negative: Tensor, distance: Callable[[Tensor, Tensor], Tensor],
-    margin: float, swap: bool, reduction: Any,
+    margin: float, swap: bool, reduction: Any, dtype: Any = None,
 ) -> Tensor:  # fmt: skip
+    """`dtype`: what the losses are rounded to, where the distances are wider: their difference loses digits."""
     reduction = check_reduction(name, reduction)
     if not margin > 0:
         raise ValueError(f"{name}: margin must be greater than 0, got {margin}")
@@ -161,7 +173,8 @@ def _triplet(
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = far.minimum(distance(positive, negative))
-    return reduced((near - far + margin).clamp(0.0), reduction)
+    losses = (near - far + margin).clamp(0.0)
+    return reduced(losses if dtype is None else losses.to(dtype), reduction)
 
 
 # ---- contrastive -------------------------------------------------------------------------------------------------

@@ -112,6 +112,12 @@ def softplus(x: Tensor) -> Tensor:
 
 
 def logistic(x: Tensor) -> Tensor:
-    """1 / (1 + exp(-x)) without overflow: exp of what is never above 0."""
-    small = (-x.abs()).exp()
-    return literal(1.0, x).where(x >= 0, small) / (small + 1.0)
+    """1 / (1 + exp(-x)) without overflow. Near 1 it is 1 - the rest, which is exact."""
+    rest = logistic_of_minus(x)
+    return (1.0 - rest).where(x >= 0, rest)
+
+
+def logistic_of_minus(x: Tensor) -> Tensor:
+    """1 / (1 + exp(|x|)): exp of what is never above 0. Not by abs(), whose slope at 0 is 0, which this one's is not."""
+    small = (-x).where(x >= 0, x).exp()
+    return small / (small + 1.0)

@@ -202,8 +202,11 @@ class Rows:
             wide = self.emitter.fresh("w")
             text = cl.convert(vector_name, narrow, dtype, lanes)
             lines, vector_name = [f"const {cl.compute_type(dtype, lanes)} {wide} = {text};"], wide
-        more, folded = fold(reduction.node.op, vector_name, dtype, lanes, self.emitter.fresh)
-        return [*lines, *more, f"{scalar_name} = {combine(reduction.node.op, scalar_name, folded, dtype, 1)};"]
+        return lines + self._folded(reduction, vector_name, scalar_name, lanes, dtype)
+
+    def _folded(self, reduction: Reduction, vector_name: str, scalar_name: str, lanes: int, dtype: DType) -> list[str]:
+        lines, folded = fold(reduction.node.op, vector_name, dtype, lanes, self.emitter.fresh)
+        return [*lines, f"{scalar_name} = {combine(reduction.node.op, scalar_name, folded, dtype, 1)};"]
 
     def _finished(self, reduction: Reduction, name: str, lanes: int) -> str:
         """The accumulated value in the node's own compute type."""

@@ -17,7 +17,7 @@ from netcl.codegen.views import Coordinates
 SIDE_BY_SIDE = 4  # accumulators of a long loop that only reduces
 COLUMNS = 4  # vectors of columns that are reduced side by side
 TILE = 64  # rows of a tile where a map transposes
-LONG_LOOP = 64  # iterations after which a running sum is put aside, so that long float32 sums stay accurate
+LONG_LOOP = 16  # iterations after which a running sum is put aside, so that long float32 sums stay accurate
 
 
 def _at_same_place(node: Node, read: Container[Node]) -> list[Node]:
@@ -129,21 +129,27 @@ class CpuRows(Rows):
             f"{each} {' '.join(starts)} }}",
             f"for (; v + {step} <= stop; v += {step}) {{", *indent(turn), "}",
             f"{each} {' '.join(joins)} }}",
-            *self._put_aside(reductions, vectors, scalars, lanes),
         ]  # fmt: skip
-        return [*lines, f"while (v + {step} <= {end}) {{", *indent(block), "}"]
+        before, aside, after = self._put_aside(reductions, vectors, scalars, lanes)
+        return [*lines, *before, f"while (v + {step} <= {end}) {{", *indent([*block, *aside]), "}", *after]
 
     def _put_aside(
         self, reductions: list[Reduction], vectors: list[str], scalars: list[str], lanes: int
-    ) -> list[str]:
-        """Where the scalar is wider than the vector: the vector goes into it and starts anew."""
-        lines = []
+    ) -> tuple[list[str], list[str], list[str]]:
+        """Where the scalar is wider than the vector: statements before a loop over blocks, after each block, and after
+        the loop, by which the vector goes into a wide one and starts anew, and the wide one ends in the scalar."""
+        before, aside, after = [], [], []
         for reduction, vector, scalar in zip(reductions, vectors, scalars, strict=True):
-            narrow = self._dtype(reduction, lanes)
-            if self._dtype(reduction, 1) is not narrow:
-                lines += self._fold(reduction, vector, scalar, lanes)
-                lines.append(f"{vector} = {cl.splat(identity(reduction.node.op, narrow), narrow, lanes)};")
-        return lines
+            narrow, dtype = self._dtype(reduction, lanes), self._dtype(reduction, 1)
+            if dtype is not narrow:
+                wide, op = self.emitter.fresh("w"), reduction.node.op
+                before.append(
+                    f"{cl.compute_type(dtype, lanes)} {wide} = {cl.splat(identity(op, dtype), dtype, lanes)};"
+                )
+                aside.append(f"{wide} = {wide} + {cl.convert(vector, narrow, dtype, lanes)};")
+                aside.append(f"{vector} = {cl.splat(identity(op, narrow), narrow, lanes)};")
+                after += self._folded(reduction, wide, scalar, lanes, dtype)
+        return before, aside, after
 
     def _long_loop(
         self, reductions: list[Reduction], vectors: list[str], scalars: list[str], lanes: int, end: str,
@@ -160,8 +166,8 @@ class CpuRows(Rows):
         for r, n, k in kept:
             dtype = accumulator_dtype(r.node.op, r.node.dtype)
             inner.append(f"{k} += {n}; {n} = {cl.splat(identity('sum', dtype), dtype, lanes)};")
-        inner += self._put_aside(reductions, vectors, scalars, lanes)
-        lines += [f"while (v + {lanes} <= {end}) {{", *indent(inner), "}"]
+        before, aside, after = self._put_aside(reductions, vectors, scalars, lanes)
+        lines += [*before, f"while (v + {lanes} <= {end}) {{", *indent([*inner, *aside]), "}", *after]
         return lines + [f"{n} = {k};" for _, n, k in kept]
 
     def _inner_loop(

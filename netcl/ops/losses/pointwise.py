@@ -118,6 +118,6 @@ def logistic(x: Tensor) -> Tensor:
 
 
 def logistic_of_minus(x: Tensor) -> Tensor:
-    """1 / (1 + exp(|x|)): exp of what is never above 0. Not by abs(), whose slope at 0 is 0, which this one's is not."""
+    """1 / (1 + exp(|x|)), by exp of what is never above 0. abs() would have the slope 0 at 0."""
     small = (-x).where(x >= 0, x).exp()
     return small / (small + 1.0)

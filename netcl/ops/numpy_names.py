@@ -1,5 +1,5 @@
-"""Arguments by other names: NumPy's, which PyTorch takes as well (`x.sum(axis=1, keepdims=True)`), and those of sizes and
-dimensions that may be given one by one (`x.flip(0, 1)` is `x.flip(dims=(0, 1))`)."""
+"""Arguments by other names: NumPy's, which PyTorch takes as well (`x.sum(axis=1, keepdims=True)`), and those of sizes
+and dimensions that may be given one by one (`x.flip(0, 1)` is `x.flip(dims=(0, 1))`)."""
 
 from __future__ import annotations
 

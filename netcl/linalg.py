@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from netcl.ops.factorizations import det, inv, slogdet, solve, solve_triangular
@@ -13,6 +14,7 @@ from netcl.ops.matrix_functions import matrix_exp, multi_dot, tensorinv, tensors
 from netcl.ops.matrix_functions import matrix_power as _matrix_power
 from netcl.ops.matrix_norms import matrix_norm, norm
 from netcl.ops.norms import vector_norm
+from netcl.ops.operands import accept_tensors_only
 from netcl.ops.products import cross_along
 from netcl.ops.spectra import cond, eigh, eigvalsh, lstsq, matrix_rank, pinv, qr, svd, svdvals
 from netcl.ops.triangles import diagonal as _diagonal
@@ -44,3 +46,5 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
 def vecdot(x: Tensor, y: Tensor, *, dim: Any = -1) -> Tensor:
     """The sums of products along dim; the two broadcast."""
     return (x * y).sum(dim)
+
+accept_tensors_only((sys.modules[__name__],))

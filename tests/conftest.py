@@ -105,6 +105,13 @@ def device(request: pytest.FixtureRequest) -> Iterator[Device]:
         yield chosen
 
 
+@pytest.fixture
+def share(request: pytest.FixtureRequest, device: Device) -> tuple[str, int, int]:
+    """What is shared out among the devices: this one's name, its number, and how many there are."""
+    found = usable_devices(request.config)
+    return str(device), found.index(device), len(found)
+
+
 @pytest.fixture(params=TARGETS)
 def target(request: pytest.FixtureRequest) -> Iterator[str]:
     """Both kinds of generated code, whatever the device is."""

@@ -98,8 +98,6 @@ from netcl.nn.parameter import Buffer, Parameter
 from netcl.nn.parameter_containers import ParameterDict, ParameterList
 from netcl.nn.patches import ChannelShuffle, Fold, PixelShuffle, PixelUnshuffle, Unflatten, Unfold
 
-from netcl.nn import modules  # isort: skip  (it names the others)
-
 __all__ = [
     "CELU",
     "ELU",
@@ -213,6 +211,5 @@ __all__ = [
     "ZeroPad3d",
     "functional",
     "init",
-    "modules",
     "utils",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from netcl.autograd.tape import apply_composite
@@ -83,6 +84,7 @@ from netcl.ops.losses.regression import (
     quantile_loss,
     smooth_l1_loss,
 )
+from netcl.ops.operands import accept_tensors_only
 from netcl.ops.padding import pad
 from netcl.ops.patches import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from netcl.ops.patches import col2im as fold
@@ -245,3 +247,5 @@ __all__ = [
     "triplet_margin_with_distance_loss",
     "unfold",
 ]
+
+accept_tensors_only((sys.modules[__name__],))

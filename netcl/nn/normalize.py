@@ -41,6 +41,8 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
     """
     shape = _ending("rms_norm", input, normalized_shape, weight=weight)
     axes = tuple(range(input.ndim - len(shape), input.ndim))
+    if not input.is_floating_point():
+        raise RuntimeError(f"rms_norm: expected a floating-point tensor, got {input.dtype}; convert it with .float()")
     eps = _smallest(input) if eps is None else float(eps)
     return _normalized("rms_norm", input, weight, None, (tuple(input.shape), axes, shape, eps, False))
 

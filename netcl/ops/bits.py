@@ -53,6 +53,13 @@ def bitwise_not(input: Tensor) -> Tensor:
     return apply("logical_not" if input.dtype is dtypes.bool_ else "bitwise_not", (input,))
 
 
+def inverted(input: Tensor) -> Tensor:
+    """`~input`: bitwise_not. TypeError for what has no bits, as for Python's numbers."""
+    if input.dtype.category == 2:
+        raise TypeError(f"~ is defined for integers and bools, got {input.dtype}")
+    return bitwise_not(input)
+
+
 def _bits(name: str, *operands: Any) -> tuple:
     for operand in operands:
         if isinstance(operand, float) or (isinstance(operand, Tensor) and operand.dtype.category == 2):

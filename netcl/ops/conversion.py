@@ -12,7 +12,7 @@ from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
 from netcl.graph.primitives import Primitive, register
 from netcl.ops import creation
-from netcl.ops.elementwise import cast
+from netcl.ops.elementwise import cast, check_devices
 from netcl.ops.shape import clone
 from netcl.tensor import Size, Tensor, from_data, to_host, upload
 
@@ -91,6 +91,7 @@ def cuda(input: Tensor, device: Any = None, non_blocking: bool = False) -> Tenso
 
 def is_complex(input: Tensor) -> bool:
     """False: netcl has no complex dtypes."""
+    check_devices("is_complex", input)
     return False
 
 

@@ -45,6 +45,8 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norms of the differences of all pairs of rows of a matrix: (n, d) gives (n * (n - 1) / 2)."""
     if input.ndim != 2:
         raise RuntimeError(f"pdist: expected a matrix, got shape {list(input.shape)}")
+    if not input.is_floating_point():
+        raise RuntimeError(f"pdist: expected a floating-point tensor, got {input.dtype}; convert it with .float()")
     count = input.shape[0]
     first, second = triu_indices(count, count, 1, device=input.device)
     if not first.numel():
@@ -60,6 +62,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     0.6000000238418579
     """
     check_devices("cosine_similarity", x1, x2)
+    shape = broadcast_shapes("cosine_similarity", [x1._value.shape, x2._value.shape])
+    x1, x2 = x1.expand(shape), x2.expand(shape)
     lengths = [_at_least(vector_norm(x, 2, dim, keepdim=True), eps) for x in (x1, x2)]
     return ((x1 / lengths[0]) * (x2 / lengths[1])).sum(dim)
 

@@ -42,6 +42,8 @@ def unique_consecutive(
 
 def _distinct(name: str, input: Tensor, inverse: bool, counts: bool, dim: int | None, in_order: bool) -> Any:
     input = input.detach()
+    if dim is not None and not input.ndim:
+        raise IndexError(f"{name}: a 0-d tensor has no dimension {dim}")
     axis = 0 if dim is None else axis_of(name, dim, input.ndim)
     items = input.reshape(-1) if dim is None or not input.ndim else input
     size = items._value.shape[axis]

@@ -27,7 +27,7 @@ __all__ = """
 METHODS = [name for name in __all__ if name not in ("rsub", "where")]  # Tensor.where has another order of arguments
 IN_PLACE = """
     abs absolute acos acosh add addcdiv addcmul arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan
-    atan2 atanh cos cosh deg2rad eq erf erfc exp exp2 expm1 float_power ge greater greater_equal gt hypot ldexp le lerp
+    atan2 atanh cos cosh deg2rad eq erf erfc exp exp2 expm1 ge greater greater_equal gt hypot ldexp le lerp
     less less_equal log log10 log1p log2 logical_and logical_not logical_or logical_xor lt mul multiply ne neg negative
     not_equal pow rad2deg reciprocal relu rsqrt sgn sigmoid sign sin sinh sqrt square sub subtract tan tanh
 """.split()
@@ -211,8 +211,17 @@ logical_not = unary("logical_not", "The input is zero.")
 
 
 def add(input: Any, other: Any, alpha: Number = 1) -> Tensor:
-    """input + alpha * other, elementwise, broadcast."""
-    return _add(input, other if alpha == 1 else other * alpha)
+    """input + alpha * other, elementwise, broadcast. RuntimeError for integers with an alpha that is none."""
+    return _add(input, other if alpha == 1 else _scaled("add", "alpha", input, other, alpha))
+
+
+def _scaled(name: str, word: str, input: Any, other: Any, factor: Number) -> Any:
+    """other * factor, which has no say in the result's dtype."""
+    categories = [operand.dtype.category for operand in (input, other) if isinstance(operand, Tensor)]
+    if isinstance(factor, float) and not isinstance(input, float) and max(categories, default=2) < 2:
+        raise RuntimeError(f"{name}: for integer tensors {word} must be an integer, got {factor}")
+    product = other * factor
+    return cast(product, dtypes.bool_) if isinstance(other, Tensor) and not max(categories) else product
 
 
 def sub(input: Any, other: Any, alpha: Number = 1) -> Tensor:
@@ -220,7 +229,7 @@ def sub(input: Any, other: Any, alpha: Number = 1) -> Tensor:
     for operand in (input, other):
         if isinstance(operand, Tensor) and operand.dtype is dtypes.bool_:
             raise RuntimeError("sub: subtraction with a bool tensor is not supported; use logical_xor or logical_not")
-    return _sub(input, other if alpha == 1 else other * alpha)
+    return _sub(input, other if alpha == 1 else _scaled("sub", "alpha", input, other, alpha))
 
 
 def rsub(input: Any, other: Any, alpha: Number = 1) -> Tensor:
@@ -254,8 +263,9 @@ def pow(input: Any, exponent: Any) -> Tensor:
 
 
 def square(input: Tensor) -> Tensor:
-    """input * input."""
-    input = in_float32(input)
+    """input * input; int64 for bool tensors."""
+    boolean = isinstance(input, Tensor) and input.dtype is dtypes.bool_
+    input = cast(input, dtypes.int64) if boolean else in_float32(input)
     return apply("mul", (input, input))
 
 
@@ -325,9 +335,9 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
 
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    """input + value * tensor1 * tensor2."""
+    """input + value * tensor1 * tensor2. RuntimeError for integers with a value that is none."""
     product = mul(tensor1, tensor2)
-    return add(input, product if value == 1 else product * value)
+    return add(input, product if value == 1 else _scaled("addcmul", "value", input, product, value))
 
 
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:

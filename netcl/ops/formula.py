@@ -32,6 +32,8 @@ def formula(
         return body(*tensors, *operands[len(values) :]).to(dtype)._value
 
     def record(*operands: Tensor, arg: Any = None) -> Tensor:
+        if not operands:
+            raise TypeError(f"{name}: expected a tensor, got nothing")
         return apply_composite(name, operands, arg, gradient)
 
     primitives.composite(name, infer, expand, autocast)

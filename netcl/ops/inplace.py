@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from netcl.autograd import tape
+from netcl.core import dtypes
 from netcl.ops import creation, indexing, rearrange, shape
-from netcl.ops.elementwise import cast, plain_number
+from netcl.ops.elementwise import cast, float_power, plain_number
 from netcl.storage import check_writable, leave, shares_all, write
 from netcl.tensor import Tensor
 
 METHODS = [
-    "copy_", "detach_", "fill_", "squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_", "unsqueeze_", "zero_",
+    "copy_", "detach_", "fill_", "float_power_", "squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_",
+    "unsqueeze_", "zero_",
 ]  # fmt: skip
 
 
@@ -90,6 +92,13 @@ def fill_(input: Tensor, value: Any) -> Tensor:
     if not isinstance(value, Tensor):
         value = creation.full((), value, input.dtype, input.device)
     return write(input, _fitted("fill_", input, value))
+
+
+def float_power_(input: Tensor, exponent: Any) -> Tensor:
+    """input becomes input to the power of exponent. RuntimeError unless it is float64, as the result is."""
+    if input.dtype is not dtypes.float64:
+        raise RuntimeError(f"float_power_: the result is float64, the tensor {input.dtype}; convert it with .double()")
+    return in_place(float_power, "float_power_")(input, exponent)
 
 
 def zero_(input: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def _cat(name: str, tensors: list[Tensor], dim: int) -> Tensor:
     before, after = shape[:axis], shape[axis + 1 :]
     for tensor in kept:
         own = tensor._value.shape
-        if not own or own[:axis] != before or own[axis + 1 :] != after:
+        if len(own) != len(shape) or not own or own[:axis] != before or own[axis + 1 :] != after:
             raise _misfit(name, tensors, shape, axis)
     dtype = _joined_dtype([tensor._value for tensor in tensors])
     if dtype is not _joined_dtype([tensor._value for tensor in kept]):
@@ -86,7 +86,8 @@ def _misfit(name: str, tensors: list[Tensor], shape: tuple[int, ...], axis: int)
         own = tensor._value.shape
         if not own:
             return RuntimeError(f"{name}: the tensor at position {place} has no dimensions; use stack, or .reshape(1)")
-        if own != (0,) and (own[:axis] != shape[:axis] or own[axis + 1 :] != shape[axis + 1 :]):
+        agree = len(own) == len(shape) and own[:axis] == shape[:axis] and own[axis + 1 :] == shape[axis + 1 :]
+        if own != (0,) and not agree:
             break
     return RuntimeError(
         f"{name}: tensors of shapes {list(shape)} and {list(own)} (position {place}) can't be joined along "

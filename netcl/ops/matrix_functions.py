@@ -10,6 +10,7 @@ import numpy as np
 
 from netcl.core import dtypes
 from netcl.ops.creation import eye, iota
+from netcl.ops.elementwise import check_devices
 from netcl.ops.factorizations import inv, solve
 from netcl.ops.host import check_matrices, host_operation, on_host
 from netcl.ops.joining import cat
@@ -51,6 +52,7 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     matrices = list(tensors)
     if len(matrices) < 2:
         raise RuntimeError(f"linalg.multi_dot: expected at least two tensors, got {len(matrices)}")
+    check_devices("linalg.multi_dot", *matrices)
     first, last = matrices[0].ndim == 1, matrices[-1].ndim == 1
     if first:
         matrices[0] = matrices[0].unsqueeze(0)
@@ -91,6 +93,8 @@ def linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:
 
 def matrix_exp(input: Tensor) -> Tensor:
     """The exponential of square matrices, computed on the host: a Taylor series of a small part, squared again."""
+    if input.dtype in (dtypes.float16, dtypes.bfloat16):
+        return matrix_exp(input.float()).to(input.dtype)
     check_matrices("linalg.matrix_exp", input)
     return on_host("linalg_matrix_exp", _exponential, (input,), _exponential_gradient)
 

@@ -67,7 +67,8 @@ def matrix_norm(
         result = values.amax(-1) if ord == 2 else values.amin(-1)
     elif ord in (inf, -inf, 1, -1):
         sums = matrices.abs().sum(-1 if abs(ord) == inf else -2)
-        result = sums.amax(-1) if ord > 0 else sums.amin(-1)
+        nothing = ord > 0 and not sums.shape[-1]  # the largest of no sums is 0, the smallest an error
+        result = sums.sum(-1) if nothing else sums.amax(-1) if ord > 0 else sums.amin(-1)
     else:
         raise RuntimeError(f"{name}: ord must be 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2, got {ord!r}")
     for axis in sorted((rows, columns)) if keepdim else ():

@@ -34,6 +34,7 @@ from netcl.ops import (
     matrix_functions,
     norms,
     numpy_names,
+    operands,
     patches,
     products,
     queries,
@@ -92,7 +93,7 @@ _METHODS: dict[str, Any] = {
     "__lt__": elementwise.lt, "__le__": elementwise.le, "__gt__": elementwise.gt, "__ge__": elementwise.ge,
     "__and__": bits.bitwise_and, "__or__": bits.bitwise_or, "__xor__": bits.bitwise_xor,
     "__rand__": _reflected(bits.bitwise_and), "__ror__": _reflected(bits.bitwise_or),
-    "__rxor__": _reflected(bits.bitwise_xor), "__invert__": bits.bitwise_not,
+    "__rxor__": _reflected(bits.bitwise_xor), "__invert__": bits.inverted,
     "__lshift__": bits.bitwise_left_shift, "__rlshift__": _reflected(bits.bitwise_left_shift),
     "__rshift__": bits.bitwise_right_shift, "__rrshift__": _reflected(bits.bitwise_right_shift),
     "__getitem__": indexing.getitem, "__setitem__": inplace.setitem,
@@ -112,6 +113,7 @@ _MODULES = (
 def attach() -> None:
     """Give Tensor its methods: those above, and what each module of operations lists under METHODS."""
     numpy_names.accept(_MODULES)
+    operands.accept_tensors_only(_MODULES)
     for name, function in _METHODS.items():
         setattr(Tensor, name, function)
     for module in _MODULES:

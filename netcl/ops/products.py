@@ -216,7 +216,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 def chain_matmul(*matrices: Tensor) -> Tensor:
     """The product of several matrices, in the order that costs least."""
     if not matrices:
-        raise RuntimeError("chain_matmul: expected at least one matrix")
+        raise TypeError("chain_matmul: expected at least one matrix")
     _check_ranks("chain_matmul", matrices, [2] * len(matrices))
     return product_of(list(matrices))
 

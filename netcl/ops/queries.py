@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from netcl.ops.elementwise import check_devices
 from netcl.tensor import Tensor
 
 __all__ = """
@@ -27,6 +28,7 @@ METHODS_BY_NAME["real"] = property(lambda input: input, doc="The tensor itself: 
 
 def _itself(name: str) -> Any:
     def function(input: Tensor) -> Tensor:
+        check_devices(name, input)
         return input
 
     function.__name__ = function.__qualname__ = name
@@ -40,11 +42,13 @@ resolve_conj, resolve_neg = _itself("resolve_conj"), _itself("resolve_neg")
 
 def is_conj(input: Tensor) -> bool:
     """False: netcl has no complex dtypes."""
+    check_devices("is_conj", input)
     return False
 
 
 def is_neg(input: Tensor) -> bool:
     """False: netcl negates when asked to."""
+    check_devices("is_neg", input)
     return False
 
 

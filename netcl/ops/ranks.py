@@ -124,10 +124,10 @@ def nanquantile(
 
 def _quantile(name: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str) -> Tensor:
     shares = _shares(name, input, q, interpolation)
-    axis = 0 if dim is None or not input.ndim else axis_of(name, dim, input.ndim)
+    axis = 0 if dim is None else axis_of(name, dim, input.ndim)
     rows = input.reshape(-1) if dim is None or not input.ndim else input
     size = rows._value.shape[axis]
-    if not size:
+    if not input.numel():
         raise RuntimeError(f"{name}: there is no quantile of no elements (shape {list(input.shape)})")
     rows = rows.transpose(axis, -1)
     positions = order(rows, rows.ndim - 1, False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from netcl.graph import primitives
 from netcl.ops.elementwise import check_devices
-from netcl.ops.shape import apply_view, axis_of, expand, matrix_transpose, permute, reshape, sizes, transpose
+from netcl.ops.shape import apply_view, axis_of, expand, matrix_transpose, permute, reshape, sizes, transpose, view
 from netcl.tensor import Size, Tensor
 
 __all__ = [
@@ -30,8 +30,8 @@ def reshape_as(input: Tensor, other: Tensor) -> Tensor:
 
 
 def view_as(input: Tensor, other: Tensor) -> Tensor:
-    """input in other's shape."""
-    return reshape(input, other._value.shape)
+    """input in other's shape, its elements shared. RuntimeError where they would have to move."""
+    return view(input, other._value.shape)
 
 
 def ravel(input: Tensor) -> Tensor:
@@ -71,6 +71,8 @@ def _each(function: Any, tensors: tuple) -> Any:
         return function(tensors[0])
     if len(tensors) == 1:
         tensors = tuple(tensors[0])
+    if tensors:
+        check_devices("atleast", *tensors)
     return tuple(function(tensor) for tensor in tensors)
 
 
@@ -180,6 +182,8 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """The tensors expanded to their common shape, without copies."""
     if len(tensors) == 1 and not isinstance(tensors[0], Tensor):
         tensors = tuple(tensors[0])
+    if not tensors:
+        return ()
     check_devices("broadcast_tensors", *tensors)
     shape = primitives.broadcast_shapes("broadcast_tensors", [tensor._value.shape for tensor in tensors])
     return tuple(expand(tensor, shape) for tensor in tensors)
@@ -198,7 +202,7 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     if len(tensors) == 1 and not isinstance(tensors[0], Tensor):
         tensors = tuple(tensors[0])
     if not tensors:
-        raise ValueError("meshgrid: expected at least one tensor")
+        raise RuntimeError("meshgrid: expected at least one tensor")
     if indexing not in (None, "ij", "xy"):
         raise RuntimeError(f"meshgrid: indexing must be 'ij' or 'xy', got {indexing!r}")
     check_devices("meshgrid", *tensors)

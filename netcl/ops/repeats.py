@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations as _combinations
 from itertools import combinations_with_replacement
 from math import prod
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def repeat_interleave(
     shape = source._value.shape
     if isinstance(repeats, Tensor) and repeats.numel() != 1:
         return _interleaved_by_vector(source, axis, repeats, output_size)
-    count = int(_counts(repeats)[0]) if isinstance(repeats, Tensor) else int(repeats)
+    count = int(_counts(repeats)[0]) if isinstance(repeats, Tensor) else index(repeats)
     if count < 0:
         raise RuntimeError(f"repeat_interleave: repeats must not be negative, got {count}")
     _check_output_size(shape[axis] * count, output_size)
@@ -219,6 +220,8 @@ def cartesian_prod(*tensors: Any) -> Tensor:
     """
     if len(tensors) == 1 and not isinstance(tensors[0], Tensor):
         tensors = tuple(tensors[0])
+    if not tensors:
+        raise RuntimeError("cartesian_prod: expected at least one tensor")
     check_devices("cartesian_prod", *tensors)
     if any(tensor.ndim != 1 for tensor in tensors):
         raise RuntimeError(f"cartesian_prod: expected vectors, got shapes {[list(t.shape) for t in tensors]}")

@@ -74,7 +74,7 @@ def _product_gradient(g: Tensor, y: Any, index: Tensor, source: Tensor, base: Te
     size = g.shape[1]
     zeros = columns.scatter("sum", size, index, (source == 0).to(g.dtype)) + (base == 0).to(g.dtype)
     factor, own = source.where(source != 0, 1), base.where(base != 0, 1)
-    scaled = columns.scatter("prod", size, index, factor, own) * g
+    scaled = columns.scatter("prod", size, index, factor, own, rule=_product_gradient) * g
     others = columns.pick(zeros, index) - (source == 0).to(g.dtype)
     for_source = (columns.pick(scaled, index) / factor).where(others == 0, 0)
     for_base = (scaled / own).where(zeros == (base == 0).to(g.dtype), 0)

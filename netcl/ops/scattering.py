@@ -219,11 +219,10 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     check_index("put", input, index)
     check_index("put", source, index)
     count, size = index.numel(), input.numel()
-    if source.dtype is not input.dtype or source.numel() != count:
-        raise RuntimeError(
-            f"put: expected source to be {input.dtype} with {count} elements, as index, got {source.dtype} "
-            f"with {source.numel()}"
-        )
+    if source.dtype is not input.dtype:
+        raise RuntimeError(f"put: input is {input.dtype}, source {source.dtype}; convert one with .to()")
+    if source.numel() != count:
+        raise IndexError(f"put: expected {count} elements in source, as in index, got {source.numel()}")
     if not count:
         return input.clone()
     if not size:

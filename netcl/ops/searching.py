@@ -94,7 +94,7 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     if not isinstance(elements, Tensor):
         elements = as_tensor_like(elements, test_elements)
     if not isinstance(test_elements, Tensor):
-        found = elements == test_elements
+        found = elements == as_tensor_like(test_elements, elements)
         return found.logical_not() if invert else found
     check_devices("isin", elements, test_elements)
     both = promote(elements.dtype, test_elements.dtype)

@@ -90,7 +90,10 @@ def view(input: Tensor, *shape: Any) -> Tensor:
 def permute(input: Tensor, *dims: Any) -> Tensor:
     """The dimensions in another order."""
     rank = input.ndim
-    axes = tuple(axis_of("permute", d, rank) for d in sizes("permute", dims))
+    named = sizes("permute", dims)
+    if len(named) != rank:
+        raise RuntimeError(f"permute: {len(named)} dims {list(named)} for the {rank} of shape {list(input.shape)}")
+    axes = tuple(axis_of("permute", d, rank) for d in named)
     if sorted(axes) != list(range(rank)):
         raise RuntimeError(
             f"permute: dims {list(axes)} are not an order of the {rank} dimensions of shape {list(input.shape)}"
@@ -141,9 +144,9 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions start_dim to end_dim as one."""
     rank = input.ndim
+    first, last = axis_of("flatten", start_dim, rank), axis_of("flatten", end_dim, rank)
     if not rank:
         return input.reshape(1)
-    first, last = axis_of("flatten", start_dim, rank), axis_of("flatten", end_dim, rank)
     if first > last:
         raise RuntimeError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
     shape = input._value.shape
@@ -199,11 +202,15 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
 
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """Elements start .. start + length of one dimension."""
+    if not input.ndim:
+        raise RuntimeError("narrow: a 0-d tensor has no dimension to take a part of")
     axis = axis_of("narrow", dim, input.ndim)
     size = input.shape[axis]
+    if not -size <= start <= size:
+        raise IndexError(f"narrow: start {start} is outside dimension {dim} of size {size}")
     start = start + size if start < 0 else start
-    if start < 0 or length < 0 or start + length > size:
-        raise IndexError(f"narrow: start {start} and length {length} exceed dimension {dim} of size {size}")
+    if length < 0 or start + length > size:
+        raise RuntimeError(f"narrow: start {start} and length {length} exceed dimension {dim} of size {size}")
     return slice_axes(
         input, [(start, start + length, 1) if a == axis else (0, s, 1) for a, s in enumerate(input.shape)]
     )

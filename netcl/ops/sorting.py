@@ -73,6 +73,8 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
     """(values, indices) of the k-th smallest along dim, counted from 1. RuntimeError for a k out of range."""
     axis = axis_of("kthvalue", dim, input.ndim)
     size = input._value.shape[axis] if input.ndim else 1
+    if not size:
+        raise IndexError(f"kthvalue: dimension {dim} of shape {list(input.shape)} has no elements")
     if not 1 <= k <= size:
         raise RuntimeError(f"kthvalue: k must be between 1 and {size}, the size of dimension {dim}, got {k}")
     if not input.ndim:

@@ -214,12 +214,16 @@ i1e = unary("i1e", "exp(-|input|) * i1(input).")
 
 def i0(input: Tensor) -> Tensor:
     """The modified Bessel function of the first kind of order 0."""
-    return i0e(input) * input.abs().exp()
+    return i0e(input) * _exp_abs(input)
 
 
 def i1(input: Tensor) -> Tensor:
     """The modified Bessel function of the first kind of order 1."""
-    return i1e(input) * input.abs().exp()
+    return i1e(input) * _exp_abs(input)
+
+
+def _exp_abs(input: Tensor) -> Tensor:
+    return (input.float() if input.dtype is dtypes.bool_ else input.abs()).exp()
 
 
 def multigammaln(input: Tensor, p: int) -> Tensor:

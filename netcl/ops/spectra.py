@@ -6,13 +6,14 @@ PyTorch, infinite or NaN where eigenvalues or singular values coincide and vecto
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import numpy as np
 
 from netcl.ops.creation import eye
-from netcl.ops.factorizations import inv, solve
-from netcl.ops.host import check_matrices, host_operation, on_host
+from netcl.ops.factorizations import inv, slogdet, solve
+from netcl.ops.host import LinAlgError, check_matrices, host_operation, on_host
 from netcl.ops.return_types import named
 from netcl.tensor import Tensor
 
@@ -49,10 +50,11 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
 
 
 def _eigh_gradient(g: tuple, y: tuple, a: Any, arg: Any) -> tuple:
-    """V (diag(g_values) + (V^T g_vectors) / (l_j - l_i)) V^T."""
+    """V (diag(g_values) + (V^T g_vectors) / (l_j - l_i)) V^T, made symmetric, as the matrices are."""
     values, vectors = y
     inner = vectors.mT @ g[1] / _symmetric_gaps(values)
-    return (vectors @ (inner.triu(1) + inner.tril(-1) + g[0].diag_embed()) @ vectors.mT,)
+    whole = vectors @ (inner.triu(1) + inner.tril(-1) + g[0].diag_embed()) @ vectors.mT
+    return ((whole + whole.mT) * 0.5,)
 
 
 # ---- QR ----------------------------------------------------------------------------------------------------------
@@ -228,7 +230,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
 def cond(A: Tensor, p: Any = None) -> Tensor:
     """The condition number: the largest by the smallest singular value (p None or 2; p -2 is its inverse).
 
-    For other norms p, the norm of A times that of its inverse. Computed on the host.
+    For other norms p, the norm of A times that of its inverse, inf where it has none. Computed on the host.
     """
     from netcl.ops.matrix_norms import matrix_norm
 
@@ -237,4 +239,9 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
         values = svdvals(A)
         top, low = values[..., 0], values[..., -1]
         return low / top if p == -2 else top / low
-    return matrix_norm(A, p) * matrix_norm(inv(A), p)
+    try:
+        return matrix_norm(A, p) * matrix_norm(inv(A), p)
+    except LinAlgError:
+        singular = (slogdet(A)[0] == 0).unsqueeze(-1).unsqueeze(-1)
+        regular = eye(A.shape[-1], dtype=A.dtype, device=A.device).where(singular, A)
+        return (matrix_norm(A, p) * matrix_norm(inv(regular), p)).where(~singular[..., 0, 0], inf)

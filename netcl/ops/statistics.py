@@ -129,7 +129,7 @@ def cov(
     fweights says how often each observation was made, aweights how much it weighs.
     """
     if input.ndim > 2:
-        raise ValueError(f"cov: expected at most 2 dimensions, got shape {list(input.shape)}")
+        raise RuntimeError(f"cov: expected at most 2 dimensions, got shape {list(input.shape)}")
     rows = input.reshape(1, -1) if input.ndim < 2 else input
     rows = rows if rows.is_floating_point() else rows.float()
     weights = None
@@ -148,7 +148,7 @@ def cov(
     else:
         divisor = (count - correction * (weights * aweights).sum() / count).clamp(min=0)
     found = (centred if weights is None else centred * weights) @ centred.T / divisor
-    return found.reshape(()) if input.ndim < 2 else found
+    return found.reshape(()) if rows.shape[0] == 1 else found
 
 
 def corrcoef(input: Tensor) -> Tensor:

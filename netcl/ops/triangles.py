@@ -11,7 +11,8 @@ from netcl.core import dtypes
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
 from netcl.graph import primitives
-from netcl.ops.creation import iota, scalar
+from netcl.ops.columns import number_like
+from netcl.ops.creation import iota
 from netcl.ops.elementwise import literal
 from netcl.ops.shape import apply_view, axis_of, expand, own_copy, permute
 from netcl.tensor import Tensor, upload
@@ -194,8 +195,8 @@ def fill_diagonal(input: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
     hit = rows == iota(shape, 1, device)
     for axis in range(2, len(shape)):
         hit = hit & (rows == iota(shape, axis, device))
-    number = fill_value if isinstance(fill_value, Tensor) else scalar(fill_value, input.dtype, device)
-    return number.to(input.dtype).where(hit, input)
+    number = fill_value.to(input.dtype) if isinstance(fill_value, Tensor) else number_like(fill_value, input)
+    return number.where(hit, input)
 
 
 def _quotient(shape: tuple[int, ...], device: Any) -> Tensor:

@@ -298,3 +298,17 @@ def test_views_of_a_long_lived_tensor_do_not_pile_up():
     for place in range(1000):
         x[place % 100]
     assert len(x._storage.members) < 64
+
+
+def test_augmented_assignments_keep_the_tensor(device, torch):
+    for library in (nc, torch):
+        x = kept = library.tensor([9, -7, 5])
+        x //= 2
+        x %= 3
+        x <<= 2
+        x |= 1
+        x >>= 1
+        assert x is kept
+        assert x.tolist() == [2, 4, 4]
+        with pytest.raises(RuntimeError):
+            x /= 2

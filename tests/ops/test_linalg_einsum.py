@@ -58,10 +58,6 @@ def test_equations_give_pytorchs_values_and_gradients(device, torch):
     check(torch, cases_of(EQUATIONS), factor=4)
 
 
-def test_second_derivatives(torch, mode):
-    check(torch, cases_of([EQUATIONS[8], EQUATIONS[19]]), second=True, factor=4)
-
-
 def test_the_other_ways_to_call_it(torch):
     a, b = numbers(3, 4), numbers(2, 4, 5)
     check(

@@ -41,7 +41,7 @@ def test_inverses_determinants_and_solutions(device, torch):
     )
 
 
-def test_second_derivatives(torch, mode):
+def test_second_derivatives(torch):
     check(
         torch,
         [

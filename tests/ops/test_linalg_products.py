@@ -47,21 +47,6 @@ def test_products_give_pytorchs_values_and_gradients(device, torch):
     )
 
 
-def test_second_derivatives_of_products(torch, mode):
-    m, n, v = numbers(4, 3), numbers(3, 4), numbers(3)
-    check(
-        torch,
-        [
-            (lambda m, a, b, c: m.addmm(a, b, c, alpha=2), numbers(4), m, n),
-            (lambda m, a, b: m.cross(a, b[None], dim=1), m, v),
-            (lambda m, a: a.matrix_power(2), numbers(3, 3)),
-            (lambda m, a, b, w: m.nn.functional.bilinear(a, b, w), m, numbers(4, 2), numbers(5, 3, 2)),
-        ],
-        second=True,
-        factor=4,
-    )
-
-
 def test_powers_of_a_vector(torch):
     m, v = numbers(4, 3), numbers(3)
     cases = [

@@ -19,11 +19,6 @@ def test_vector_norms_of_every_order_equal_pytorch(place, torch):
     derivatives(torch, cases, X, 3e-4, second=False)
 
 
-def test_second_derivatives_of_norms(device, torch):
-    cases = {str(p): lambda m, t, p=p: m.linalg.vector_norm(t, p, 1) for p in (1, 2, 3, INF)}
-    derivatives(torch, cases, X, 1e-3)
-
-
 def test_gradients_of_norms_at_zero_are_those_of_pytorch(device, torch):
     x = X[:, :, 0].copy()
     x[0] = 0

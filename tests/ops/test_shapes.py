@@ -18,7 +18,7 @@ relaxed = settings(
 )
 
 
-def test_views_give_pytorchs_elements_and_gradients(device, torch, mode):
+def test_views_give_pytorchs_elements_and_gradients(device, torch):
     x, y = numbers(2, 3, 4), numbers(6)
     check(
         torch,

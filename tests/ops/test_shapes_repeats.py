@@ -18,7 +18,7 @@ relaxed = settings(
 )
 
 
-def test_copies_have_pytorchs_elements_and_gradients(device, torch, mode):
+def test_copies_have_pytorchs_elements_and_gradients(device, torch):
     x, y = numbers(2, 3), numbers(4)
     check(
         torch,

@@ -9,7 +9,7 @@ from against_torch import check, numbers
 import netcl as nc
 
 
-def test_triangles_and_diagonals_give_pytorchs_elements_and_gradients(device, torch, mode):
+def test_triangles_and_diagonals_give_pytorchs_elements_and_gradients(device, torch):
     x, y, z = numbers(3, 5), numbers(4), numbers(2, 4, 3)
     check(
         torch,

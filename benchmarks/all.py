@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("startup", "losses", "operations", "matmul", "mlp", "amp", "memory")
+NAMES = ("startup", "losses", "operations", "matmul", "steps", "amp", "memory")
 
 
 def main() -> None:

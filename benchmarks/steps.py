@@ -1,0 +1,287 @@
+"""Whole training steps, plain and compiled: netcl, nc.jit_compile, PyTorch eager and torch.compile in turn.
+
+    python benchmarks/steps.py                          # every device
+    python benchmarks/steps.py --device intel --only MLP
+    python benchmarks/steps.py --write                  # keeps the page
+
+A step is forward, loss, backward and Adam, with the same code and the same first numbers in both libraries. PyTorch's
+compiled step compiles the model and the loss; its optimizer stays as it is, as torch.compile's guide has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import harness
+
+STEPS = 20  # in one call: a training loop does not read the loss at each step
+SECONDS = 6.0
+TITLE = "Whole training steps"
+# case: (PyTorch eager's time, torch.compile's time) divided by the compiled step's that are aimed at
+AIMS = {"small": (3.0, 1.0), "large": (1.0, 1.0), "transformer": (0.8, None), "chain": (4.0, None)}
+
+
+# ---- the same models for both libraries
+
+
+def mlp(nn: Any, sizes: tuple[int, ...]) -> Any:
+    layers = []
+    for number, (inputs, outputs) in enumerate(pairwise(sizes)):
+        layers += [nn.ReLU()] * (number > 0) + [nn.Linear(inputs, outputs)]
+    return nn.Sequential(*layers)
+
+
+def transformer(library: Any, nn: Any, width: int = 128, heads: int = 4, layers: int = 4) -> Any:
+    """Pre-norm blocks, attention as plain operations, mean over positions, 10 classes."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+            self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+            self.act = nn.GELU()
+
+        def forward(self, x: Any) -> Any:
+            batch, length, _ = x.shape
+            qkv = self.qkv(self.norm1(x)).reshape(batch, length, 3, heads, width // heads)
+            q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+            weights = (q @ k.transpose(-2, -1) / math.sqrt(width // heads)).softmax(-1)
+            mixed = (weights @ v).transpose(1, 2).reshape(batch, length, width)
+            x = x + self.out(mixed)
+            return x + self.down(self.act(self.up(self.norm2(x))))
+
+    class Stack(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList([Block() for _ in range(layers)])
+            self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 10)
+
+        def forward(self, x: Any) -> Any:
+            for block in self.blocks:
+                x = block(x)
+            return self.head(self.norm(x).mean(1))
+
+    return Stack()
+
+
+def trainer(library: Any, model: Any, forward: Callable, x: Any, y: Any) -> Callable[[], Any]:
+    F = library.nn.functional
+    optimizer = library.optim.Adam(model.parameters(), lr=1e-3)
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(forward(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def repeated(step: Callable[[], Any]) -> Callable[[], Any]:
+    def train() -> Any:
+        for _ in range(STEPS):
+            loss = step()
+        return loss
+
+    return train
+
+
+def steps_of(make: Callable[[Any, Any], Any], x: np.ndarray, y: np.ndarray) -> dict[str, harness.Side]:
+    """The four ways of training one model; their first losses agree."""
+    import torch
+
+    import netcl as nc
+
+    torch._dynamo.reset()
+    found: dict[str, harness.Side] = {}
+    first = {}
+    for name, library in (("netcl", nc), ("jit", nc), ("torch", torch), ("compile", torch)):
+        library.manual_seed(0)
+        model = make(library, library.nn)
+        forward = torch.compile(model, dynamic=False) if name == "compile" else model
+        step = trainer(library, model, forward, library.tensor(x), library.tensor(y))
+        if name == "jit":
+            step = nc.jit_compile(step, fullgraph=True)
+        first[name] = [step().item() for _ in range(5)]
+        found[name] = repeated(step), nc.synchronize if library is nc else nothing
+    for name, losses in first.items():
+        np.testing.assert_allclose(losses, first["torch"], rtol=1e-3, err_msg=name)
+    assert first["jit"] == first["netcl"], "compiled steps give the bits of plain ones"
+    return found
+
+
+def nothing() -> None:
+    pass
+
+
+# ---- a chain of elementwise operations
+
+
+def chain(x: Any) -> Any:
+    """GELU by tanh, written out: 10 elementwise operations."""
+    cubed = x * x * x
+    return 0.5 * x * (1.0 + (0.7978845608028654 * (x + 0.044715 * cubed)).tanh())
+
+
+def chains(size: int) -> dict[str, harness.Side]:
+    import torch
+
+    import netcl as nc
+    from netcl.core import launch
+
+    x = np.random.default_rng(0).standard_normal(size, dtype=np.float32)
+    ours, theirs = nc.tensor(x), torch.tensor(x)
+    torch._dynamo.reset()
+    compiled, ours_compiled = torch.compile(chain, dynamic=False), nc.jit_compile(chain, fullgraph=True)
+    np.testing.assert_allclose(chain(ours).numpy(), chain(theirs).numpy(), rtol=1e-4, atol=1e-6)
+    for _ in range(2):
+        np.testing.assert_array_equal(ours_compiled(ours).numpy(), chain(ours).numpy())
+    device = nc.default_device()
+    target = device.pool.allocate(4 * size)
+    return {
+        "netcl": (lambda: chain(ours)._value.realise(), nc.synchronize),
+        "jit": (lambda: ours_compiled(ours)._value.realise(), nc.synchronize),
+        "torch": (lambda: chain(theirs), nothing),
+        "compile": (lambda: compiled(theirs), nothing),
+        "copy": (lambda: launch.copy(device, ours._value.buffer, 0, target, 0, 4 * size), nc.synchronize),
+    }
+
+
+# ---- what recording costs
+
+
+def recording() -> dict[str, float]:
+    """Microseconds on the host for one operation, nothing being run: the least of many rounds."""
+    import netcl as nc
+
+    x = nc.ones(8).requires_grad_()
+    x._value.realise()
+    cases = {
+        "add of two tensors": lambda t: t + x,
+        "multiplication by a number": lambda t: t * 1.5,
+        "relu": lambda t: t.relu(),
+        "sum over the last axis": lambda t: t.sum(-1),
+    }
+    found = {}
+    for name, operation in cases.items():
+        least = math.inf
+        for _ in range(200):
+            start = time.perf_counter()
+            for _ in range(100):
+                operation(x)
+            least = min(least, (time.perf_counter() - start) / 100)
+            nc.synchronize()
+        found[name] = least * 1e6
+    return found
+
+
+# ---- the table
+
+
+def cases(only: str) -> Iterator[tuple[str, str, Callable[[], dict[str, harness.Side]], int]]:
+    """(key of AIMS, name, how to make the sides, steps in one call)."""
+    rng = np.random.default_rng(0)
+    for key, sizes, batch in (("small", (64, 128, 128, 10), 32), ("large", (784, 512, 512, 10), 128)):
+        name = f"MLP {'-'.join(map(str, sizes))}, batch {batch}, Adam"
+        x, y = rng.standard_normal((batch, sizes[0]), dtype=np.float32), rng.integers(0, sizes[-1], batch)
+        if only in name:
+            yield key, name, lambda sizes=sizes, x=x, y=y: steps_of(lambda lib, nn: mlp(nn, sizes), x, y), STEPS
+    name = "transformer, 4 pre-norm blocks, d=128, 4 heads, 16 x 64 positions, Adam"
+    x, y = rng.standard_normal((16, 64, 128), dtype=np.float32), rng.integers(0, 10, 16)
+    if only in name:
+        yield "transformer", name, lambda x=x, y=y: steps_of(transformer, x, y), STEPS
+    if only in (name := "GELU written out, 10 operations, 16M elements"):
+        yield "chain", name, lambda: chains(16 << 20), 1
+
+
+HEAD = ["case", "netcl", "compiled", "PyTorch", "torch.compile", "PyTorch / compiled", "torch.compile / compiled",
+        "aimed at", "of copy"]  # fmt: skip
+
+
+def line(key: str, name: str, times: dict[str, list[float]]) -> list[str]:
+    sides = ("netcl", "jit", "torch", "compile")
+    least = {side: min(times[side] + times[f"{side}_alone"]) for side in sides}
+    middle = {side: statistics.median(times[side]) for side in sides}
+    cells = [name, *(f"{harness.duration(least[s])} ({harness.duration(middle[s])})" for s in sides)]
+    cells += [f"{least[s] / least['jit']:.2f} ({middle[s] / middle['jit']:.2f})" for s in ("torch", "compile")]
+    eager, compiled = AIMS[key]
+    cells.append(f">= {eager:g}" + (f", {compiled:g}" if compiled else ""))
+    if "copy" in times:
+        cells.append(f"{min(times['copy'] + times['copy_alone']) / least['jit']:.0%} (aim: 80 %)")
+    else:
+        cells.append("")
+    return cells
+
+
+def child(options: argparse.Namespace) -> None:
+    rows = []
+    for key, name, make, steps in cases(options.only):
+        times = harness.alternating(make(), options.seconds, steps)
+        rows.append(line(key, name, times))
+        print("  " + " | ".join(rows[-1]), file=sys.stderr)
+    found = {"device": harness.describe_device(), "rows": rows, "recording": recording()}
+    Path(options.json).write_text(json.dumps(found))
+
+
+NOTE = (
+    f"Times are for one step, minima (and medians); the device is waited for every {STEPS} steps. Samples alternate in "
+    "one process. Ratios: the other's time divided by that of netcl's compiled step, so above 1 netcl is faster. Of "
+    "copy: the time of the runtime's copy command for as many bytes, divided by the compiled chain's."
+)
+
+
+def section(found: dict[str, Any]) -> str:
+    about = found["device"]
+    lines = [f"## {about['name']}, {about['platform']}", "", f"{about['version']}, driver {about['driver']}. {NOTE}", ""]
+    lines += ["| " + " | ".join(HEAD) + " |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
+    lines += ["| " + " | ".join(row) + " |" for row in found["rows"]]
+    costs = ", ".join(f"{name} {cost:.1f} us" for name, cost in found["recording"].items())
+    return "\n".join([*lines, "", f"Recording one operation, uncompiled, with its place in the gradient graph: {costs}."])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=TITLE)
+    parser.add_argument("--device", action="append", help="a name for NETCL_DEVICE; default: every device")
+    parser.add_argument("--write", action="store_true", help="keep the page in benchmarks/results")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of alternating samples for each case")
+    parser.add_argument("--json", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.json:
+        child(options)
+        return
+    sections = []
+    for device in options.device or harness.default_devices():
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "rows.json"
+            command = [sys.executable, __file__, "--json", str(out), "--only", options.only]
+            command += ["--seconds", str(options.seconds)]
+            done = subprocess.run(command, env={**os.environ, "NETCL_DEVICE": device}, check=False)
+            if done.returncode:
+                print(f"{device}: exit status {done.returncode}", file=sys.stderr)
+                continue
+            sections.append(section(json.loads(out.read_text())))
+    text = "\n\n".join([f"# {TITLE}", harness.machine(), *sections]) + "\n"
+    print(text)
+    if options.write:
+        harness.keep("steps", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import harness
-import mlp
+import models
 
 STEPS = 10  # in one call: a training loop does not read the loss at each step
 WANTED = 0.77
@@ -36,7 +36,7 @@ def training(sizes: tuple[int, ...], batch: int, dtype: Any, compiled: bool) -> 
     import netcl.nn.functional as F
 
     nc.manual_seed(0)
-    model = mlp.network(nc.nn, sizes)
+    model = models.mlp(nc.nn, sizes)
     optimizer = nc.optim.Adam(model.parameters(), lr=1e-3)
     scaler = nc.amp.GradScaler(enabled=dtype is nc.float16)
     rng = np.random.default_rng(0)

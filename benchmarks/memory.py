@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import harness
-import mlp
+import models
 
 STEPS = 5
 CASES = (
@@ -51,7 +51,7 @@ def work(library, nn, optim, F, kind: str, sizes: tuple[int, ...]) -> Callable[[
     if kind == "mlp":
         x = library.tensor(rng.standard_normal((sizes[-1], sizes[0]), dtype=np.float32))
         y = library.tensor(rng.integers(0, sizes[-2], sizes[-1]))
-        return mlp.training(library, nn, optim, F, sizes[:-1], x, y)
+        return models.training(library, sizes[:-1], x, y, 20)
     if kind == "matmul":
         a, b = (library.tensor(rng.standard_normal((sizes[0], sizes[0]), dtype=np.float32)) for _ in range(2))
         return lambda: a @ b

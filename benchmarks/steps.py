@@ -20,13 +20,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import harness
+import models
 
 STEPS = 20  # in one call: a training loop does not read the loss at each step
 SECONDS = 6.0
@@ -35,62 +35,7 @@ TITLE = "Whole training steps"
 AIMS = {"small": (3.0, 1.0), "large": (1.0, 1.0), "transformer": (0.8, None), "chain": (4.0, None)}
 
 
-# ---- the same models for both libraries
-
-
-def mlp(nn: Any, sizes: tuple[int, ...]) -> Any:
-    layers = []
-    for number, (inputs, outputs) in enumerate(pairwise(sizes)):
-        layers += [nn.ReLU()] * (number > 0) + [nn.Linear(inputs, outputs)]
-    return nn.Sequential(*layers)
-
-
-def transformer(library: Any, nn: Any, width: int = 128, heads: int = 4, layers: int = 4) -> Any:
-    """Pre-norm blocks, attention as plain operations, mean over positions, 10 classes."""
-
-    class Block(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-            self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-            self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-            self.act = nn.GELU()
-
-        def forward(self, x: Any) -> Any:
-            batch, length, _ = x.shape
-            qkv = self.qkv(self.norm1(x)).reshape(batch, length, 3, heads, width // heads)
-            q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-            weights = (q @ k.transpose(-2, -1) / math.sqrt(width // heads)).softmax(-1)
-            mixed = (weights @ v).transpose(1, 2).reshape(batch, length, width)
-            x = x + self.out(mixed)
-            return x + self.down(self.act(self.up(self.norm2(x))))
-
-    class Stack(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.blocks = nn.ModuleList([Block() for _ in range(layers)])
-            self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 10)
-
-        def forward(self, x: Any) -> Any:
-            for block in self.blocks:
-                x = block(x)
-            return self.head(self.norm(x).mean(1))
-
-    return Stack()
-
-
-def trainer(library: Any, model: Any, forward: Callable, x: Any, y: Any) -> Callable[[], Any]:
-    F = library.nn.functional
-    optimizer = library.optim.Adam(model.parameters(), lr=1e-3)
-
-    def step() -> Any:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(forward(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+# ---- one model, four ways
 
 
 def repeated(step: Callable[[], Any]) -> Callable[[], Any]:
@@ -115,7 +60,7 @@ def steps_of(make: Callable[[Any, Any], Any], x: np.ndarray, y: np.ndarray) -> d
         library.manual_seed(0)
         model = make(library, library.nn)
         forward = torch.compile(model, dynamic=False) if name == "compile" else model
-        step = trainer(library, model, forward, library.tensor(x), library.tensor(y))
+        step = models.trainer(library, model, forward, library.tensor(x), library.tensor(y))
         if name == "jit":
             step = nc.jit_compile(step, fullgraph=True)
         first[name] = [step().item() for _ in range(5)]
@@ -201,11 +146,11 @@ def cases(only: str) -> Iterator[tuple[str, str, Callable[[], dict[str, harness.
         name = f"MLP {'-'.join(map(str, sizes))}, batch {batch}, Adam"
         x, y = rng.standard_normal((batch, sizes[0]), dtype=np.float32), rng.integers(0, sizes[-1], batch)
         if only in name:
-            yield key, name, lambda sizes=sizes, x=x, y=y: steps_of(lambda lib, nn: mlp(nn, sizes), x, y), STEPS
+            yield key, name, lambda sizes=sizes, x=x, y=y: steps_of(lambda lib, nn: models.mlp(nn, sizes), x, y), STEPS
     name = "transformer, 4 pre-norm blocks, d=128, 4 heads, 16 x 64 positions, Adam"
     x, y = rng.standard_normal((16, 64, 128), dtype=np.float32), rng.integers(0, 10, 16)
     if only in name:
-        yield "transformer", name, lambda x=x, y=y: steps_of(transformer, x, y), STEPS
+        yield "transformer", name, lambda x=x, y=y: steps_of(models.transformer, x, y), STEPS
     if only in (name := "GELU written out, 10 operations, 16M elements"):
         yield "chain", name, lambda: chains(16 << 20), 1
 
@@ -248,11 +193,13 @@ NOTE = (
 
 def section(found: dict[str, Any]) -> str:
     about = found["device"]
-    lines = [f"## {about['name']}, {about['platform']}", "", f"{about['version']}, driver {about['driver']}. {NOTE}", ""]
+    lines = [f"## {about['name']}, {about['platform']}", ""]
+    lines += [f"{about['version']}, driver {about['driver']}. {NOTE}", ""]
     lines += ["| " + " | ".join(HEAD) + " |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in found["rows"]]
     costs = ", ".join(f"{name} {cost:.1f} us" for name, cost in found["recording"].items())
-    return "\n".join([*lines, "", f"Recording one operation, uncompiled, with its place in the gradient graph: {costs}."])
+    lines += ["", f"Recording one operation, uncompiled, with its place in the gradient graph: {costs}."]
+    return "\n".join(lines)
 
 
 def main() -> None:

@@ -73,6 +73,7 @@ NOTES = {
     "torch.as_strided": "places that are shown twice can't be written to",
     "torch.accelerator": "the first GPU that works with OpenCL; without memory statistics and streams",
     "torch.backends": "the switches of cuda, cudnn and mps, which are off",
+    "torch.distributions": "only Bernoulli, Categorical, Normal, Uniform and kl_divergence",
     "torch.set_float32_matmul_precision": "products of float32 matrices are always computed in float32",
     "torch.testing": "only assert_close",
     "torch.Tensor.view": "view(dtype) is for reading: while it is there, neither can be written to",

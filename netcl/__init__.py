@@ -93,7 +93,7 @@ short = int16
 dtype = DType
 newaxis = None
 
-from netcl import amp, data, func, metrics, nn, optim, special, testing, utils  # noqa: E402
+from netcl import amp, data, distributions, func, metrics, nn, optim, special, testing, utils  # noqa: E402
 from netcl.amp import GradScaler  # noqa: E402
 from netcl.io import load, save  # noqa: E402
 from netcl.utils import accelerator, backends, cuda  # noqa: E402

@@ -17,7 +17,6 @@ class AbsentError(AttributeError, NotImplementedError):
 _INSTEAD = {
     "torch.complex64": "use two real tensors",
     "torch.complex128": "use two real tensors",
-    "torch.distributions": "use nc.normal, nc.multinomial and the other random functions",
     "torch.hub": "use nc.load(path)",
     "torch.jit": "leave it out: netcl fuses kernels by itself",
     "torch.mps": 'use nc.device("gpu")',

@@ -120,7 +120,9 @@ def t(input: Tensor) -> Tensor:
 
 
 def matrix_transpose(input: Tensor) -> Tensor:
-    """The last two dimensions exchanged (`.mT`)."""
+    """The last two dimensions exchanged (`.mT`); a tensor without dimensions as it is."""
+    if not input.ndim:
+        return apply_view("permute", input, ())
     if input.ndim < 2:
         raise RuntimeError(f"mT: expected at least 2 dimensions, got shape {list(input.shape)}")
     return transpose(input, -2, -1)

@@ -1,10 +1,7 @@
 """Grades: what cut, colour and clarity do to the price of 53,940 diamonds. Run it by `netcl train grades`."""
 
-from pathlib import Path
-
 import numpy as np
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 import netcl as nc
 import netcl.nn.functional as F
@@ -39,21 +36,16 @@ class Model(nn.Module):
         return self.price(nc.cat([carat, *(embed(g) for embed, g in zip(self.embed, grades.T, strict=True))], dim=1))
 
 
-@nc.no_grad()
-def evaluate(model, loader):
-    """Mean squared error over a loader."""
-    return sum(F.mse_loss(model(x, g), y, reduction="sum").item() for x, g, y in loader) / len(loader.dataset)
-
-
-def plot(history, worth, path):
+def draw(history, worth):
     """The held-out error by epoch, and the prices of each grade."""
-    curve, *axes = Figure(figsize=(12, 4), layout="constrained").subplots(1, 1 + len(GRADES))
-    curve.plot(range(1, len(history) + 1), history)
-    curve.set(xlabel="epoch", ylabel="held-out mse of log(price)")
-    for axis, (name, levels) in zip(axes, GRADES.items(), strict=True):
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    curve, bars = figure.subfigures(1, 2, width_ratios=[1, len(GRADES)])
+    if history.epochs:
+        history.plot(names=["loss"], log=["loss"], labels={"loss": "mse of log(price)"}, figure=curve)
+    for axis, (name, levels) in zip(bars.subplots(1, len(GRADES)), GRADES.items(), strict=True):
         axis.barh(levels, worth[name])
         axis.set(title=name, xlabel="price, $")
-    curve.figure.savefig(path, dpi=120)
+    return figure
 
 
 @nc.no_grad()
@@ -73,26 +65,16 @@ def main(epochs=8, batch_size=256, lr=3e-3, seed=0, device=None, out="runs/grade
         train_loader, test_loader = DataLoader(training, batch_size, shuffle=True), DataLoader(held_out, 1024)
         model = Model()
         optimizer = nc.optim.AdamW(model.parameters(), lr=lr)
+        schedule = nc.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 - epoch / epochs)
         print(f"grades: {len(training)} for training, {len(held_out)} held out, on {chosen.name}")
-        history = []
-        with tqdm(total=epochs * len(training), unit=" samples", unit_scale=True, mininterval=0.5) as bar:
-            for epoch in range(epochs):
-                optimizer.param_groups[0]["lr"] = lr * (1 - epoch / epochs)
-                for x, grades, y in train_loader:
-                    optimizer.zero_grad()
-                    F.mse_loss(model(x, grades), y).backward()
-                    optimizer.step()
-                    bar.update(len(y))
-                history.append(evaluate(model, test_loader))
-        mse, worth = history[-1], prices(model)
-        Path(out).mkdir(parents=True, exist_ok=True)
-        checkpoint, picture = Path(out) / "grades.safetensors", Path(out) / "grades.png"
-        nc.save(model.state_dict(), checkpoint)
-        plot(history, worth, picture)
+        trainer = nc.Trainer(model, optimizer, F.mse_loss, scheduler=schedule)
+        history = trainer.fit(train_loader, test_loader, epochs)  # a batch is (carat, grades, price): the last one is y
+        found, worth = trainer.evaluate(test_loader), prices(model)
         for name, levels in GRADES.items():
             print(name, *(f"{level} ${price:,.0f}" for level, price in zip(levels, worth[name], strict=True)), sep="  ")
-        print(f"held out: mse {mse:.4f}\ncheckpoint: {checkpoint}\nlearning curve and prices: {picture}")
-        return {"mse": mse, "prices": worth, "checkpoint": str(checkpoint), "curves": str(picture)}
+        print(f"held out: mse {found['loss']:.4f}, R2 {found['r2']:.4f}")
+        written = trainer.save_results(out, "grades", figure=draw(history, worth), about="learning curve and prices")
+        return {"mse": found["loss"], "prices": worth} | written
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ def _options(epochs: int, batch_size: int, lr: float, out: str) -> Callable[[Cal
 
 @train.command()
 @_options(epochs=20, batch_size=32, lr=4e-3, out="runs/digits")
+@click.option("--by-hand", is_flag=True, help="Train by a loop written out, without the Trainer.")
 def digits(**options: Any) -> None:
     """Classify handwritten digits (scikit-learn's 1,797 images)."""
     _run("digits", options)

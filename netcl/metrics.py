@@ -21,11 +21,12 @@ import numpy as np
 
 from netcl.autograd.tape import no_grad
 from netcl.core import dtypes
+from netcl.nn.functional import cross_entropy
 from netcl.ops.creation import full
 from netcl.ops.ranges import arange
 from netcl.tensor import Tensor
 
-__all__ = ["TABLE", "Meter", "Metric", "accuracy", "f1", "mae", "mse", "of_function", "r2", "top_k"]
+__all__ = ["TABLE", "Meter", "Metric", "accuracy", "f1", "mae", "mse", "of_function", "perplexity", "r2", "top_k"]
 
 Sums = tuple[Tensor, ...]
 
@@ -175,6 +176,18 @@ def top_k(k: int = 5) -> Metric:
     return Metric(f"top_{k}", sums, _ratio)
 
 
+def _perplexity_sums(prediction: Tensor, target: Tensor) -> Sums:
+    surprise = cross_entropy(prediction, target, reduction="sum")
+    return _wide(surprise), (target >= 0).sum()
+
+
+def perplexity() -> Metric:
+    """Among how many classes the model hesitates: e to the mean cross-entropy of scores (N, C, ..) and classes."""
+    return Metric(
+        "perplexity", _perplexity_sums, lambda total, count: float(np.exp(_ratio(total, count))), higher_is_better=False
+    )
+
+
 def f1(average: str = "macro", classes: int | None = None) -> Metric:
     """The harmonic mean of precision and recall of each class, averaged: "macro" (each class that occurs counts the
     same), "weighted" (by how often it is true) or "micro" (all together). For logits of the shape of the targets it is
@@ -310,4 +323,4 @@ def weighted(mean: Tensor, count: int) -> Sums:
 LOSS = Metric("loss", weighted, _ratio, higher_is_better=False)  # of a mean and a number of samples
 
 
-TABLE = {metric.name: metric for metric in (accuracy(), f1(), mae(), mse(), r2(), top_k())}
+TABLE = {metric.name: metric for metric in (accuracy(), f1(), mae(), mse(), perplexity(), r2(), top_k())}

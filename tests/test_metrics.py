@@ -98,6 +98,15 @@ def test_ignored_classes_do_not_count() -> None:
     assert isnan(metrics.accuracy()(scores, nc.full((3,), -100)))
 
 
+def test_perplexity_is_e_to_the_mean_cross_entropy(device, classes) -> None:
+    scores, target = classes
+    target = np.where(np.arange(100) % 7 == 0, -100, target)
+    rows = scores[target >= 0].astype(np.float64)
+    true = rows[np.arange(len(rows)), target[target >= 0]]
+    wanted = np.exp((np.log(np.exp(rows).sum(1)) - true).mean())
+    assert over_batches(metrics.perplexity(), scores, target) == pytest.approx(wanted, rel=1e-6)
+
+
 def test_a_score_that_is_nan_is_no_hit() -> None:
     assert metrics.top_k(2)(nc.tensor([[float("nan"), 1.0, 2.0]]), nc.tensor([0])) == 0
 

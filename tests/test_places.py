@@ -100,3 +100,24 @@ def test_numpy_arrays_are_operands():
         (x - np.ones((2, 3), np.float32), [[-1, 0, 1]] * 2), (x ** np.array([2.0, 1.0, 3.0]), [0, 1, 8]),
     ):  # fmt: skip
         np.testing.assert_allclose(result.numpy(), expected)
+
+
+def test_cuda_answers_as_pytorch_does_without_it(torch):
+    for name in nc.cuda.__all__:
+        arguments = (1,) if "seed" in name else ()
+        if not torch.cuda.is_available():
+            assert getattr(nc.cuda, name)(*arguments) == getattr(torch.cuda, name)(*arguments)
+    with pytest.raises(NotImplementedError, match=r"torch\.cuda\.synchronize.*nc\.synchronize"):
+        nc.cuda.synchronize()
+    assert not hasattr(nc.cuda, "no_such_name")
+    assert nc.version.cuda is None and nc.version.__version__ == nc.__version__
+
+
+def test_modules_have_their_longer_names():
+    assert nc.nn.modules.linear.Linear is nc.nn.Linear is nc.nn.modules.linear.Linear
+    assert nc.nn.modules.container.ModuleList is nc.nn.ModuleList
+    assert nc.nn.modules.sparse.Embedding is nc.nn.Embedding
+    assert nc.nn.modules.activation.ReLU is nc.nn.ReLU
+    assert nc.nn.modules.pixelshuffle.PixelShuffle is nc.nn.PixelShuffle
+    assert nc.nn.modules.loss.MSELoss is nc.nn.MSELoss
+    assert nc.nn.modules.Module is nc.nn.Module

@@ -63,6 +63,12 @@ class Index:
 
     terms: tuple[tuple[Term, int], ...] = ()
     constant: int = 0
+    _hash = 0  # made once: the scheduler looks coordinates up again and again
+
+    def __hash__(self) -> int:
+        if not self._hash:
+            object.__setattr__(self, "_hash", hash((self.terms, self.constant)) or 1)
+        return self._hash
 
     def __add__(self, other: Index | int) -> Index:
         if isinstance(other, int):

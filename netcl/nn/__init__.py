@@ -98,6 +98,8 @@ from netcl.nn.parameter import Buffer, Parameter
 from netcl.nn.parameter_containers import ParameterDict, ParameterList
 from netcl.nn.patches import ChannelShuffle, Fold, PixelShuffle, PixelUnshuffle, Unflatten, Unfold
 
+from netcl.nn import modules  # isort: skip  (it names the others)
+
 __all__ = [
     "CELU",
     "ELU",
@@ -211,5 +213,6 @@ __all__ = [
     "ZeroPad3d",
     "functional",
     "init",
+    "modules",
     "utils",
 ]

@@ -101,6 +101,7 @@ class History(Mapping):
             if name in log:
                 axis.set_yscale("log")
             axis.set(xlabel="epoch", ylabel=(labels or {}).get(name, name))
+            axis.xaxis.get_major_locator().set_params(integer=True)
             axis.legend()
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from netcl.ops.joining import cat
 from netcl.optim import LBFGS, Optimizer
 from netcl.optim.lr_scheduler import ReduceLROnPlateau
 from netcl.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from netcl.random import fork_rng
 from netcl.tensor import Tensor
 from netcl.trainer import batches as batching
 from netcl.trainer.callbacks import Callback
@@ -184,7 +185,10 @@ class Trainer:
                 self.save_checkpoint(path, train)
         if self.batch == 0:
             raise ValueError("the training data has no batches")
-        held_out = {} if val is None or interrupts.seen else self._evaluated(val, interrupts)
+        held_out: dict[str, float] = {}
+        if val is not None and not interrupts.seen:
+            with fork_rng():  # the training is the same with and without validation
+                held_out = self._evaluated(val, interrupts)
         if not interrupts.seen:
             self._end_epoch(callbacks, held_out, time.perf_counter() - began)
 
@@ -264,6 +268,23 @@ class Trainer:
         if not answers:
             raise ValueError("predict: the data has no batches")
         return answers[0] if len(answers) == 1 else _joined(answers)
+
+    def save_results(
+        self, folder: Any, name: str, figure: Any = None, about: str = "learning curves", **plot: Any
+    ) -> dict[str, str]:  # fmt: skip
+        """Write the weights of the measured model and the curves as NAME.safetensors and NAME.png, and tell where.
+
+        figure: a matplotlib figure to write in the place of `history.plot(**plot)`. Without any epoch there is none.
+        """
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        checkpoint, picture = Path(folder) / f"{name}.safetensors", Path(folder) / f"{name}.png"
+        save(self.measured_model.state_dict(), checkpoint)
+        print(f"checkpoint: {checkpoint}")
+        if figure is None and not self.history.epochs:
+            return {"checkpoint": str(checkpoint)}
+        (figure or self.history.plot(**plot)).savefig(picture, dpi=120)
+        print(f"{about}: {picture}")
+        return {"checkpoint": str(checkpoint), "curves": str(picture)}
 
     # ---- checkpoints ----
 

@@ -23,7 +23,7 @@ def test_train_digits_reaches_97_percent_and_says_where_its_files_are(tmp_path: 
     pytest.importorskip("matplotlib")
     result = run("train", "digits", "--out", str(tmp_path / "out"))
     assert result.exit_code == 0, result.output
-    accuracy = float(result.output.partition("accuracy ")[2].partition("%")[0])
+    accuracy = float(result.output.partition("held out: ")[2].partition("accuracy ")[2].partition("%")[0])
     assert accuracy > 97
     checkpoint, picture = tmp_path / "out" / "digits.safetensors", tmp_path / "out" / "digits.png"
     assert str(checkpoint) in result.output
@@ -51,7 +51,7 @@ def test_train_mnist_reads_5000_images_and_shows_what_it_misread(tmp_path: Path)
     result = run("train", "mnist", "--epochs", "1", "--out", str(tmp_path))
     assert result.exit_code == 0, result.output
     assert "4000 for training, 1000 held out" in result.output
-    assert float(result.output.partition("held-out accuracy ")[2].partition("%")[0]) > 80
+    assert float(result.output.partition("held out: ")[2].partition("accuracy ")[2].partition("%")[0]) > 80
     assert (tmp_path / "mnist.png").is_file()
     assert (tmp_path / "mnist.safetensors").is_file()
 
@@ -90,6 +90,15 @@ def test_an_example_is_reproducible_and_returns_its_results(tmp_path: Path) -> N
     first, second = (digits.main(epochs=1, out=tmp_path / name)["loss"] for name in "ab")
     assert first == second
     assert digits.main(epochs=1, seed=1, out=tmp_path / "c")["loss"] != first
+
+
+def test_digits_by_hand_comes_to_the_weights_of_the_trainer(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    by_trainer, by_hand = tmp_path / "a", tmp_path / "b"
+    result = run("train", "digits", "--epochs", "2", "--by-hand", "--out", str(by_hand))
+    assert result.exit_code == 0, result.output
+    cli.load_example("digits").main(epochs=2, out=by_trainer)
+    assert (by_hand / "digits.safetensors").read_bytes() == (by_trainer / "digits.safetensors").read_bytes()
 
 
 def test_help_shows_every_option() -> None:

@@ -167,15 +167,21 @@ def test_the_command_tells_errors_without_its_own_traceback(script: str):
 
 
 def test_the_page_about_it_shows_what_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Launches and kernels; what is inside of them may change (`python docs/debugging_figures.py` writes it anew)."""
     if nc.device().target != "cpu":
         pytest.skip("the page shows kernels for CPUs")
     monkeypatch.chdir(tmp_path)
     text = PAGE.read_text()
-    first, *_, step = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    exec(first, {})
-    assert (tmp_path / "step.svg").read_text() == PAGE.with_suffix(".svg").read_text()
+    *_, step = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     (tmp_path / "step.py").write_text(step)
     console = re.compile(r"^```console\n\$ netcl inspect ([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
     ((command, shown),) = console.findall(text)
     output = run(*command.split()).output
-    assert re.sub(r"opencl:\d+", "opencl:0", output) == shown
+    assert kernels_in(output) == kernels_in(shown)
+    assert output.splitlines()[-1] == shown.splitlines()[-1]
+
+
+def kernels_in(output: str) -> list[str]:
+    """How many there are, and the name of each."""
+    lines = output.partition("why they are not fewer")[0].splitlines()
+    return [lines[0].partition(" on ")[0], *(line.split()[2] for line in lines[2:] if line)]

@@ -234,6 +234,7 @@ def test_a_program_of_views_and_writes_ends_as_in_pytorch(torch, leaf, steps, tw
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @settings(max_examples=600, **relaxed)
 @given(leaf=st.booleans(), steps=programs, twice=st.booleans())
 def test_many_programs_of_views_and_writes_end_as_in_pytorch(torch, leaf, steps, twice):

@@ -206,6 +206,16 @@ def test_schedulers_step_by_epoch_or_by_step() -> None:
         assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(last)
 
 
+def test_validation_does_not_change_the_training() -> None:
+    seen = []
+    for val in (False, True):
+        trainer, loader = regression()
+        shuffled = DataLoader(loader.dataset, 8, shuffle=True)
+        trainer.fit(shuffled, shuffled if val else None, epochs=3, progress=False)
+        seen.append(weights(trainer))
+    assert seen[0] == seen[1]
+
+
 def test_a_second_fit_goes_on(tmp_path) -> None:
     twice, loader = regression()
     twice.fit(loader, epochs=1, progress=False)

@@ -1,0 +1,12 @@
+"""PyTorch's longer names of the modules: nn.modules.linear.Linear is nn.Linear."""
+
+from netcl.nn import activation, batchnorm, distance, dropout, linear, loss, module, normalization, padding
+from netcl.nn import containers as container
+from netcl.nn import embedding as sparse
+from netcl.nn import patches as pixelshuffle
+from netcl.nn.module import Module
+
+__all__ = [
+    "Module", "activation", "batchnorm", "container", "distance", "dropout", "linear", "loss", "module",
+    "normalization", "padding", "pixelshuffle", "sparse",
+]  # fmt: skip

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netcl.codegen import tiles
+from netcl.codegen import contraction_bf16, tiles
 from netcl.codegen.ir import KernelSource, indent
-from netcl.codegen.product import Product, ceil_div, named, share, work_items
+from netcl.codegen.product import Product, ceil_div, named, share, transposed, work_items
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Plan:
     vectors: int  # of a tile
     last_vectors: int  # of the tiles in the last panel
     pack: bool
-    unpack: bool  # A's rows are brought to accumulators, a tile's at a time
+    unpack: bool  # A's rows are brought to accumulators (or pairs), a tile's at a time
+    pairs: bool  # of bfloat16 are multiplied, see contraction_bf16
     depth: int  # k in a panel
     block: int  # tiles whose sums wait between panels
     split_rows: int  # units of work along M
@@ -50,11 +51,13 @@ def plan(p: Product) -> Plan:
     panels, row_tiles = ceil_div(all_vectors, vectors), ceil_div(p.m, rows)
     left = all_vectors - (panels - 1) * vectors
     worth = (vectors - left) * 10 > all_vectors  # a second tile is more to compile: only to save a tenth of the work
+    pairs = lanes == contraction_bf16.LANES and contraction_bf16.suits(p)
     contiguous = p.b.strides[2] == 1 and p.is_plain(p.b)
-    pack = not contiguous or p.n < lanes or (p.m > table.pack_rows and p.k > table.pack_depth)
+    pack = pairs or not contiguous or p.n < lanes or (p.m > table.pack_rows and p.k > table.pack_depth)
     down_columns = abs(p.a.strides[1]) < abs(p.a.strides[2])
     depth = table.column_depth if down_columns else table.depth
     depth = ceil_div(p.k, ceil_div(p.k, depth * 4 // p.accumulator.itemsize))
+    depth += depth % 2 if pairs else 0
     want = work_items(p.flops, p.target)
     split_columns = min(panels, ceil_div(want, p.batch))
     cores = max(1, p.target.work_items // 4)
@@ -63,9 +66,9 @@ def plan(p: Product) -> Plan:
         split_rows = min(row_tiles, cores)
     units = p.batch * split_columns * split_rows
     return Plan(
-        lanes, rows, vectors, left if panels > 1 and worth else vectors, pack, not p.is_plain(p.a), depth,
-        max(1, table.block_rows // rows), split_rows, split_columns, min(units, want) if p.batch > 1 else units,
-        p.k > depth,
+        lanes, rows, vectors, left if panels > 1 and worth else vectors, pack,
+        not (contraction_bf16.in_place(p) if pairs else p.is_plain(p.a)), pairs, depth,
+        max(1, table.block_rows // rows), split_rows, split_columns, min(units, want) if p.batch > 1 else units, p.k > depth,
     )  # fmt: skip
 
 
@@ -78,12 +81,12 @@ def generate(p: Product) -> KernelSource:
     finish = _finish(p, c)
     fill: list[str] = []
     if c.pack:
-        pack_helpers, pack = packing(p, c)
+        pack_helpers, pack = (contraction_bf16.packing if c.pairs else packing)(p, c)
         helpers = [*pack_helpers, *helpers]
         rows = f"B + k0*{p.b.strides[1]}, panel, n, kn" if c.blocked else f"B, panel, n, {p.k}"
         fill = [f"{pack}({rows}{'' if c.last_vectors == c.vectors else ', width'});"]
     if c.unpack:
-        text, unpack = unpacking(p, c)
+        text, unpack = (contraction_bf16.unpacking if c.pairs else unpacking)(p, c)
         helpers = [text, *helpers]
         start = f"A + m0*{p.a.strides[1]}" + (f" + k0*{p.a.strides[2]}" if c.blocked else "")
         multiply = [f"{unpack}({start}, rows, {'kn' if c.blocked else p.k});", *multiply]
@@ -112,9 +115,10 @@ def generate(p: Product) -> KernelSource:
     if c.last_vectors != c.vectors:
         loops.insert(0, f"const int width = panel_number < {panels - 1} ? {width} : {c.last_vectors * c.lanes};")
     parts = c.split_columns * c.split_rows
+    packed, depth = ("uint", c.depth // 2) if c.pairs else (kind, c.depth)
     body = [
-        *([f"{kind} panel[{c.depth * width}] __attribute__((aligned(64)));"] if c.pack else []),
-        *([f"{kind} rows[{c.depth * c.rows}] __attribute__((aligned(64)));"] if c.unpack else []),
+        *([f"{packed} panel[{depth * width}] __attribute__((aligned(64)));"] if c.pack else []),
+        *([f"{packed} rows[{depth * c.rows}] __attribute__((aligned(64)));"] if c.unpack else []),
         f"{kind} sums[{sums * c.rows * width}] __attribute__((aligned(64)));",
         *share(p.batch * parts, c.items),
         f"  const {index} z = u / {parts};",
@@ -152,7 +156,7 @@ def _multiply(p: Product, c: Plan, panels: int) -> tuple[list[str], list[str]]:
     arguments = [a, b, *([] if c.pack else ["n"]), _sums(c), *(["kn", "k0"] if c.blocked else [])]
     calls, helpers = [], []
     for vectors in dict.fromkeys((c.vectors, c.last_vectors)):
-        text, name = tile(p, c, vectors)
+        text, name = (contraction_bf16.tile if c.pairs else tile)(p, c, vectors)
         helpers.append(text)
         calls.append(f"{name}({', '.join(arguments)});")
     if len(calls) == 2:
@@ -290,25 +294,11 @@ def _worth_transposing(p: Product, c: Plan) -> bool:
 
 
 def _transposing(p: Product, lanes: int, n_stride: int, width: str) -> tuple[list[str], list[str]]:
-    """B contiguous along k: blocks of L x L are loaded by columns and transposed in registers. One round interleaves
-    register i with register i + L/2, and log2(L) rounds transpose: L*log2(L) shuffles for L*L elements. The last block
-    of k starts early enough to fit."""
-    kind, half = p.vector(lanes), lanes // 2
-    helpers, interleave = [], []
-    for name, first in (("low", 0), ("high", half)):
-        picked = ", ".join(f"a.s{i:x}, b.s{i:x}" for i in range(first, first + half))
-        text = f"{kind} NAME({kind} a, {kind} b) {{\n  return ({kind})({picked});\n}}"
-        text, name = named(f"interleave_{name}", text)
-        helpers.append(text)
-        interleave.append(name)
-    lines = [f"for (int from = 0; from < kn; from += {lanes}) {{", f"  const int k = min(from, kn - {lanes});"]
-    names = [f"r0_{i}" for i in range(lanes)]
+    """B contiguous along k: blocks of L x L are loaded by columns and transposed in registers. The last block of k
+    starts early enough to fit."""
     loads = [p.load(p.b, "B", f"(k + (c + {i})*{n_stride})", lanes) for i in range(lanes)]
-    lines += [f"  const {kind} {name} = {load};" for name, load in zip(names, loads, strict=True)]
-    for turn in range(1, lanes.bit_length()):
-        after = [f"r{turn}_{i}" for i in range(lanes)]
-        for i in range(lanes):
-            lines.append(f"  const {kind} {after[i]} = {interleave[i % 2]}({names[i // 2]}, {names[i // 2 + half]});")
-        names = after
+    helpers, rows, names = transposed(p.vector(lanes), loads)
+    lines = [f"for (int from = 0; from < kn; from += {lanes}) {{", f"  const int k = min(from, kn - {lanes});"]
+    lines += indent(rows)
     lines += [f"  vstore{lanes}({name}, 0, panel + (k + {i})*{width} + j);" for i, name in enumerate(names)]
     return helpers, [*lines, "}"]

@@ -51,6 +51,28 @@ def named(name: str, text: str) -> tuple[str, str]:
     return text.replace("NAME", name), name
 
 
+def transposed(kind: str, loads: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """L vectors of L elements, loaded by rows, as columns: helpers, statements, and the names of the columns. One round
+    interleaves register i with register i + L/2, and log2(L) rounds transpose: L*log2(L) shuffles for L*L elements."""
+    lanes = len(loads)
+    half = lanes // 2
+    helpers, interleave = [], []
+    for name, first in (("low", 0), ("high", half)):
+        picked = ", ".join(f"a.s{i:x}, b.s{i:x}" for i in range(first, first + half))
+        text = f"{kind} NAME({kind} a, {kind} b) {{\n  return ({kind})({picked});\n}}"
+        text, name = named(f"interleave_{name}", text)
+        helpers.append(text)
+        interleave.append(name)
+    names = [f"r0_{i}" for i in range(lanes)]
+    lines = [f"const {kind} {name} = {load};" for name, load in zip(names, loads, strict=True)]
+    for turn in range(1, lanes.bit_length()):
+        after = [f"r{turn}_{i}" for i in range(lanes)]
+        for i in range(lanes):
+            lines.append(f"const {kind} {after[i]} = {interleave[i % 2]}({names[i // 2]}, {names[i // 2 + half]});")
+        names = after
+    return helpers, lines, names
+
+
 class Product:
     """Writes kernels for one product. Kernels have the loop variables z, m and v (of type `index`) in scope where the
     epilogue is. Names of a letter or two and a number belong to the emitter, in the kernel itself."""

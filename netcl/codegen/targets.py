@@ -21,6 +21,7 @@ class Target:
     architecture: str = ""  # cpu: avx512, avx2, neon
     device: str = ""
     doubles: bool = False  # cpu: whether the totals of float32 sums are doubles
+    bf16_dot: bool = False  # cpu: pairs of bfloat16 are multiplied and added at once
 
     def lanes(self, size: int) -> int:
         """Width of the vectors over a loop of `size` turns: 16 where that many are, else the next smaller power."""
@@ -44,6 +45,7 @@ def target_for(device: object) -> Target:
         architecture=cpu_architecture(cpu_flags()) if device.kind == "cpu" else "",  # type: ignore[attr-defined]
         device=device.name.lower(),  # type: ignore[attr-defined]
         doubles=device.target == "cpu" and device.capabilities.fp64,  # type: ignore[attr-defined]
+        bf16_dot=device.capabilities.bf16_dot,  # type: ignore[attr-defined]
     )
 
 

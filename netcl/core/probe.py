@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netcl.core import cache, debug, program, runtime
+from netcl.core import cache, debug, pocl, program, runtime
 
 if TYPE_CHECKING:
     from netcl.core.device import Device
 
-_FORMAT = 1  # change it when a probe changes, so that stored answers are asked for anew
+_FORMAT = 3  # change it when a probe changes, so that stored answers are asked for anew
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Capabilities:
     max_allocation: int
     unified_memory: bool
     int64_atomics: bool
+    bf16_dot: bool
 
 
 _BASE = """
@@ -55,6 +56,33 @@ kernel void probe(global float *x, global int *info) {
     int i = get_global_id(0);
     half y = (half)x[i];
     x[i] = (float)(y * (half)2.0f + (half)1.0f);
+}
+"""
+# Products of pairs of bfloat16 by the CPU's instruction, as codegen/contraction_bf16 has it: 1.0 * 2.0 + 1.0 * 1.0.
+_BF16_DOT = """
+__attribute__((noinline)) void dot(const uint *a, const uint *b, float *sums) {
+    __asm__ volatile(
+        "vpxord %%zmm0, %%zmm0, %%zmm0\\n"
+        "vpbroadcastd (%0), %%zmm1\\n"
+        "vmovups (%1), %%zmm2\\n"
+        "vdpbf16ps %%zmm2, %%zmm1, %%zmm0\\n"
+        "vmovups %%zmm0, (%2)\\n"
+        : : "r"(a), "r"(b), "r"(sums) : "memory"
+#ifdef __x86_64__
+        , "xmm0", "xmm1", "xmm2"
+#endif
+    );
+}
+__attribute__((reqd_work_group_size(1, 1, 1)))
+kernel void probe(global float *x, global int *info) {
+    int i = get_global_id(0);
+    uint a[1], b[16];
+    float sums[16];
+    a[0] = 0x3F803F80;
+    for (int j = 0; j < 16; ++j) b[j] = 0x3F804000;
+    dot(a, b, sums);
+    float three = sums[i % 16];
+    x[i] = three == 3.0f ? x[i] * 2.0f + 1.0f : -1.0f;
 }
 """
 _SUBGROUPS = """
@@ -82,7 +110,7 @@ kernel void probe(global float *x, global long *info) {
 _ITEMS = 64
 
 
-def _run(device: Device, source: str) -> np.ndarray[Any, Any]:
+def _run(device: Device, source: str, group: int = _ITEMS) -> np.ndarray[Any, Any]:
     """Run a probe over 64 items; its int32 info words. RuntimeError if it fails or computes a wrong result."""
     cl = runtime.cl()
     kernel = cl.Kernel(program.build(device, source), "probe")
@@ -94,7 +122,7 @@ def _run(device: Device, source: str) -> np.ndarray[Any, Any]:
         info_mem = cl.Buffer(device.context, flags, hostbuf=info)
         kernel.set_arg(0, x_mem)
         kernel.set_arg(1, info_mem)
-        cl.enqueue_nd_range_kernel(device.queue, kernel, (_ITEMS,), (_ITEMS,))
+        cl.enqueue_nd_range_kernel(device.queue, kernel, (_ITEMS,), (group,))
         got = np.empty_like(x)
         cl._cl._enqueue_read_buffer(device.queue, x_mem, got)
         cl._cl._enqueue_read_buffer(device.queue, info_mem, info)
@@ -105,13 +133,15 @@ def _run(device: Device, source: str) -> np.ndarray[Any, Any]:
     return info
 
 
-def _proven(device: Device, what: str, claimed: bool, source: str) -> np.ndarray[Any, Any] | None:
+def _proven(
+    device: Device, what: str, claimed: bool, source: str, group: int = _ITEMS
+) -> np.ndarray[Any, Any] | None:
     """The probe's info words if the device claims the ability and shows it, else None."""
     # A compiler may abort the whole process on what it never claimed to know; so only claims are put to the test.
     if not claimed:
         return None
     try:
-        return _run(device, source)
+        return _run(device, source, group)
     except RuntimeError as error:
         debug.log(1, f"netcl: {device} claims {what} but fails at it: {error}")
         return None
@@ -136,8 +166,15 @@ def measure(device: Device) -> Capabilities:
         global_memory=int(found.global_mem_size),
         max_allocation=int(found.max_mem_alloc_size),
         unified_memory=bool(found.host_unified_memory),
+        bf16_dot=_proven(device, "bf16 dot", _claims_bf16_dot(device), _BF16_DOT, 1) is not None,
         int64_atomics=atomics is not None and int(atomics.view(np.int64)[0]) == _ITEMS * 2**32,
     )
+
+
+def _claims_bf16_dot(device: Device) -> bool:
+    """Whether the CPU has the instruction, and the device is a runtime on it that takes assembly."""
+    known = device.platform_name.startswith(("Intel", "Portable"))
+    return device.kind == "cpu" and known and "avx512_bf16" in pocl.cpu_flags()
 
 
 def capabilities(device: Device) -> Capabilities:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+from math import erf
+
 import ml_dtypes
 import numpy as np
 import pytest
 
 import netcl as nc
+from netcl.codegen.targets import target_for
+from netcl.graph import plan, planner
 
 RNG = np.random.default_rng(11)
 NUMPY = {nc.bfloat16: ml_dtypes.bfloat16, nc.float16: np.float16, nc.float32: np.float32, nc.float64: np.float64}
 # (m, k, n): the edges of tiles and vectors, panels that are narrower than a vector, sums longer than a panel
-SHAPES = [(1, 5, 3), (7, 13, 16), (5, 16, 17), (33, 65, 70), (100, 40, 3), (19, 1100, 36)]
+SHAPES = [(1, 5, 3), (7, 13, 16), (5, 16, 17), (33, 65, 70), (100, 40, 3), (19, 1100, 36), (14, 2051, 81)]
 
 
 def rounded(array: np.ndarray, *dtypes: nc.DType) -> np.ndarray:
@@ -110,3 +115,33 @@ def test_nan_infinity_and_ties_are_rounded_as_everywhere(dtype):
         found = (nc.tensor(left).to(dtype) @ nc.tensor(right).to(dtype)).float().numpy()
         found = found[:, 0] if left is x else found[0]
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.usefixtures("device", "target")
+def test_what_follows_a_product_of_bfloat16_keeps_its_constants():
+    """Assembly must not touch registers that the compiler keeps numbers in around it."""
+    x, w = RNG.standard_normal((70, 96)).astype(np.float32), RNG.standard_normal((96, 100)).astype(np.float32)
+    bias = RNG.standard_normal(100).astype(np.float32)
+    product = nc.tensor(x).bfloat16() @ nc.tensor(w).bfloat16()
+    found = (nc.nn.functional.gelu(product.float() * 0.125 + nc.tensor(bias)) * 1.7 - 0.3) / 0.9
+    linear = (rounded(x, nc.bfloat16) @ rounded(w, nc.bfloat16)) * 0.125 + bias
+    gelu = linear * 0.5 * (1 + np.vectorize(erf)(linear / np.sqrt(2)))
+    np.testing.assert_allclose(found.numpy(), (gelu * 1.7 - 0.3) / 0.9, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("device")
+def test_products_of_bfloat16_are_the_same_with_and_without_the_instruction(monkeypatch):
+    """A device that shows it multiplies pairs of bfloat16 at once, with sums in float32."""
+    cases = [(64, 96, 80), (13, 50, 33), (40, 1500, 48)]
+    arrays = [[RNG.standard_normal(shape).astype(np.float32) for shape in ((m, k), (k, n))] for m, k, n in cases]
+    found = []
+    for used in (True, False):
+        if not used:
+            plan.clear_plans()
+            monkeypatch.setattr(planner, "target_for", lambda d: dataclasses.replace(target_for(d), bf16_dot=False))
+        with nc.autocast(dtype=nc.bfloat16):
+            made = [nc.tensor(a) @ nc.tensor(b) for a, b in arrays]
+        found.append([product.float().numpy() for product in made])
+    plan.clear_plans()
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2.0**-7, atol=1e-4)

@@ -3,6 +3,7 @@
 Which kernel computes which product:
 
     contraction_cpu   register tiles over packed panels: the cpu target's floats
+    contraction_bf16  its inner parts for bfloat16, where the CPU multiplies pairs of them
     contraction_dot   dot products along k: the cpu target's floats with few rows or columns, both contiguous along k
     contraction_gpu   tiles in local memory: the gpu target, every dtype
     plain             one element at a time: the cpu target's integers, and sums over nothing (k = 0)

@@ -68,7 +68,8 @@ def plan(p: Product) -> Plan:
     return Plan(
         lanes, rows, vectors, left if panels > 1 and worth else vectors, pack,
         not (contraction_bf16.in_place(p) if pairs else p.is_plain(p.a)), pairs, depth,
-        max(1, table.block_rows // rows), split_rows, split_columns, min(units, want) if p.batch > 1 else units, p.k > depth,
+        max(1, table.block_rows // rows), split_rows, split_columns, min(units, want) if p.batch > 1 else units,
+        p.k > depth,
     )  # fmt: skip
 
 

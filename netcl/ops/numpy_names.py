@@ -23,6 +23,7 @@ ONE_BY_ONE = {
 
 def accept(modules: tuple[ModuleType, ...]) -> None:
     """Let the public functions of the modules take their arguments by these names too."""
+    made: dict[tuple, Callable[..., Any]] = {}  # two names of one function stay two names of one
     for module in modules:
         for name in {*getattr(module, "__all__", ()), *getattr(module, "METHODS", ())}:
             function = getattr(module, name)
@@ -33,8 +34,11 @@ def accept(modules: tuple[ModuleType, ...]) -> None:
             if name in ONE_BY_ONE:
                 setattr(module, name, _one_by_one(function, ONE_BY_ONE[name]))
             elif "dim" in own or name in OF_ONE:
-                names = NAMES if "dim" in own else {}
-                setattr(module, name, _accepting(function, {**names, **OF_ONE.get(name, {})}))
+                names = {**(NAMES if "dim" in own else {}), **OF_ONE.get(name, {})}
+                key = (function, *names)
+                if key not in made:
+                    made[key] = _accepting(function, names)
+                setattr(module, name, made[key])
 
 
 def _accepting(function: Callable[..., Any], names: Mapping[str, str]) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from netcl.tensor import Tensor
 
 WANTED = ("Tensor", "Tensor | None")
+_made: dict[Callable[..., Any], Callable[..., Any]] = {}  # names of one function stay names of one
 
 
 def accept_tensors_only(modules: tuple[ModuleType, ...]) -> None:
@@ -25,7 +26,7 @@ def accept_tensors_only(modules: tuple[ModuleType, ...]) -> None:
             asked = {word for parameter, word in function.__annotations__.items() if parameter != "return"}
             if not asked.isdisjoint(WANTED):
                 home = sys.modules[function.__module__]
-                trying = _trying(function)
+                trying = _made.get(function) or _made.setdefault(function, _trying(function))
                 at_home: Any = vars(home).get(function.__name__)  # where pickle looks for it
                 if at_home is function:
                     setattr(home, function.__name__, trying)

@@ -1,5 +1,7 @@
 """Arguments by other names: axis and keepdims, and sizes and dimensions that may be given one by one."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -43,3 +45,10 @@ def test_what_may_be_given_one_by_one_may_be_given_by_name(torch):
     for wrong in (lambda x: x.flip(0, dims=(0,)), lambda x: x.reshape(6, shape=(6,)), lambda x: x.permute(axes=(1, 0))):
         with pytest.raises(TypeError):
             wrong(nc.tensor(data))
+
+
+def test_names_of_one_function_stay_one_and_can_be_pickled():
+    assert nc.swapdims is nc.transpose
+    assert nc.trapz is nc.trapezoid
+    for function in (nc.trapz, nc.sum, nc.nn.functional.gelu, nc.linalg.inv):
+        assert pickle.loads(pickle.dumps(function)) is function

@@ -188,6 +188,17 @@ class Trace:
             self.records.append((op, (dtype.name, number), ()))
         return value
 
+    def sizes(self) -> tuple[int, int, int]:
+        """How much is recorded: for truncate."""
+        return len(self.records), len(self.inputs), len(self.scalars)
+
+    def truncate(self, sizes: tuple[int, int, int]) -> None:
+        """Forget what was recorded since it had these sizes; nobody may hold results of that."""
+        records = sizes[0]
+        del self.records[records:], self.inputs[sizes[1] :], self.scalars[sizes[2] :]
+        self.values = {position: value for position, value in self.values.items() if position < records}
+        self.input_refs = {key: position for key, position in self.input_refs.items() if position < records}
+
     def flush(self) -> None:
         """Run the pending operations. On an error they stay pending, and asking again tries again."""
         from netcl.graph.plan import execute

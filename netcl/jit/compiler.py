@@ -16,7 +16,7 @@ from netcl.core import dtypes
 from netcl.core.device import current_device
 from netcl.graph.batching import active
 from netcl.graph.value import _pending, flush_thread
-from netcl.jit.recorded import Analysis, CannotRepeat, Unsettled
+from netcl.jit.recorded import Analysis, CannotRepeat, Recorded, Unsettled
 from netcl.jit.recorder import Recorder
 from netcl.jit.replay import MISMATCH, Replay
 from netcl.jit.signature import Arguments, named_leaves, plain_items, with_floats
@@ -172,38 +172,56 @@ class Compiled:
             count = [0]
             live_args = with_floats(args, recorder.argument, count)
             live_kwargs = with_floats(kwargs, recorder.argument, count)
-            result = self.__wrapped_by_jit__(*live_args, **live_kwargs)
+            results = [self.__wrapped_by_jit__(*live_args, **live_kwargs)]
         except BaseException:
             recorder.end()
             recorder.roll_back()
+            recorder.roll_back_numbers()
             raise
         recorder.end()
         try:
-            self._keep(entry, Analysis(recorder, result).run(), arguments)
-        except CannotRepeat as reason:
-            self._failed(entry, reason)
+            replay = self._kept(entry, recorder, results, arguments)
         finally:
             recorder.forget()
-            if recorder.flush_wanted:
-                flush_thread()
-        return plain_items(result)
+        if not results:  # the call was taken back
+            results.append(_at_once(replay, recorder, arguments))
+        if recorder.flush_wanted:
+            flush_thread()
+        return plain_items(results[0])
 
-    def _keep(self, entry: _Entry, recorded: Any, arguments: Arguments) -> None:
+    def _kept(self, entry: _Entry, recorder: Recorder, results: list[Any], arguments: Arguments) -> Any:
+        """The replay of a recording, None where there can be none. Takes the call and its result back where the replay
+        can do it at once, by the plan of the calls that follow: so that one plan is made, not two."""
+        try:
+            recorded = Analysis(recorder, results[0]).run()
+        except CannotRepeat as reason:
+            entry.attempts += 1
+            if not isinstance(reason, Unsettled) or entry.attempts > ATTEMPTS:
+                self._refuse(str(reason), entry)
+            return None
+        if not self._confirmed(entry, recorded):
+            return None
+        if recorded.directs:
+            results.clear()
+            recorder.roll_back()
+            assert recorder.trace is not None
+            recorder.trace.truncate(recorder.start)
+        replay = Replay(recorded, arguments.tensors, arguments.floats)
+        entry.replays.append(replay)
+        return replay
+
+    def _confirmed(self, entry: _Entry, recorded: Recorded) -> bool:
+        """Whether a recording may be used: at once, or when a second one is like it."""
         if not recorded.confirmed:
             before, entry.waiting = entry.waiting, recorded
             if before is None or not recorded.like(before):
                 entry.attempts += 1
                 if entry.attempts > ATTEMPTS:
                     self._refuse("it does something else at each call", entry)
-                return
+                return False
         entry.attempts = 0
         entry.waiting = None
-        entry.replays.append(Replay(recorded, arguments.tensors, arguments.floats))
-
-    def _failed(self, entry: _Entry, reason: CannotRepeat) -> None:
-        entry.attempts += 1
-        if not isinstance(reason, Unsettled) or entry.attempts > ATTEMPTS:
-            self._refuse(str(reason), entry)
+        return True
 
     def _refuse(self, reason: str, entry: _Entry | None = None) -> None:
         if self._fullgraph:
@@ -215,6 +233,14 @@ class Compiled:
     def _warn(self, text: str) -> None:
         name = getattr(self, "__name__", type(self.__wrapped_by_jit__).__name__)
         warnings.warn(f"jit_compile: {name} {text}", JitWarning, stacklevel=5)
+
+
+def _at_once(replay: Replay, recorder: Recorder, arguments: Arguments) -> Any:
+    try:
+        return replay.first(arguments.tensors, recorder.sources(arguments.floats))
+    except Exception:
+        recorder.roll_back_numbers()
+        raise
 
 
 def _must_trace() -> bool:

@@ -63,6 +63,7 @@ def _recorded(function: Callable, watch: Watch, args: tuple, kwargs: dict) -> tu
             _, found = explain_call(run, names)
         finally:
             recorder.roll_back()
+            recorder.roll_back_numbers()
     return found, reason[0] if reason else ""
 
 

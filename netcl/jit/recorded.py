@@ -105,6 +105,12 @@ class Recorded:
             and len(self.sources) == len(other.sources)
         )
 
+    @property
+    def directs(self) -> bool:
+        """Whether a plan can be run with the tensors as they are: no gradient graph leaves, nothing is uploaded."""
+        plain = all(kind == "tensor" for kind, _ in self.sources)
+        return self.rule is None and plain and self.device is not None and bool(self.metas)
+
     def operand_of(self, tensor: int) -> int | None:
         """The number of a tensor among the operands."""
         return next((k for k, source in enumerate(self.sources) if source == ("tensor", tensor)), None)
@@ -126,7 +132,7 @@ class Analysis:
         self.watch = recorder.watch
         self.trace = recorder.trace if recorder.trace is not None else Trace(None)
         self.recorded = Recorded(self.watch, recorder.effects, flush=recorder.flush_wanted, device=self.trace.device)
-        self.first, self.first_scalar = recorder.start
+        self.first, _, self.first_scalar = recorder.start
         self.results: dict[int, int] = {}  # position -> number of the result
         self.found: list[Value] = []
         self.operands: dict[Any, int] = {}
@@ -313,15 +319,12 @@ class Analysis:
                 raise Unsettled("it keeps a result where netcl does not look for it, or changes what has views")
 
     def _templates(self) -> None:
-        trace = self.trace
-        sizes = len(trace.records), len(trace.inputs), len(trace.scalars)
+        sizes = self.trace.sizes()
         try:
             self._inputs()
             self._fill_templates()
         finally:
-            del trace.records[sizes[0] :], trace.inputs[sizes[1] :], trace.scalars[sizes[2] :]
-            trace.values = {p: v for p, v in trace.values.items() if p < sizes[0]}
-            trace.input_refs = {i: p for i, p in trace.input_refs.items() if p < sizes[0]}
+            self.trace.truncate(sizes)
 
     def _fill_templates(self) -> None:
         recorded, trace = self.recorded, self.trace

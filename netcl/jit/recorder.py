@@ -56,10 +56,10 @@ class Recorder:
         self.gradients: list[Tensor | None] = []
         self.managed: list[Any] = []  # the effects' own numbers, to see that nobody else changes them
         self.trace: Trace | None = None
-        self.start = (0, 0)  # records and numbers that the trace had before
+        self.start = (0, 0, 0)  # the sizes of the trace before
         self.pending: dict[int, int] = {}  # position in the trace -> tensor, of what was waiting to be computed
         self.first_node = 0
-        self._starts: dict[int, tuple[int, int]] = {}
+        self._starts: dict[int, tuple[int, int, int]] = {}
 
     # ---- begin and end ----
 
@@ -75,18 +75,18 @@ class Recorder:
         self.gradients = [tensor.grad for tensor in self.watch.tensors]
         self.managed = self.managed_numbers()
         self.first_node = next(tape._numbers)
-        self._starts = {id(t): (len(t.records), len(t.scalars)) for t in _pending.traces.values()}
+        self._starts = {id(t): t.sizes() for t in _pending.traces.values()}
         _pending.recorder = self
 
     def end(self) -> None:
         """The end of the function."""
         _pending.recorder = None
-        traces = [t for t in _pending.traces.values() if len(t.records) > self._starts.get(id(t), (0, 0))[0]]
+        traces = [t for t in _pending.traces.values() if len(t.records) > self._starts.get(id(t), (0, 0, 0))[0]]
         if len(traces) > 1:
             self.give_up("it works on several devices")
         elif traces:
             self.trace = traces[0]
-            self.start = self._starts.get(id(self.trace), (0, 0))
+            self.start = self._starts.get(id(self.trace), (0, 0, 0))
             for number, value in enumerate(self.before):
                 if value.trace is self.trace:
                     self.pending.setdefault(value.index, number)
@@ -100,18 +100,32 @@ class Recorder:
         self.before = []
 
     def roll_back(self) -> None:
-        """After an exception: tensors and gradients are again what they were."""
+        """Tensors, gradients and places that hold tensors are again what they were."""
         for tensor, value, gradient in zip(self.watch.tensors, self.before, self.gradients, strict=True):
             if tensor._value is not value:
                 tensor._value = value
                 tensor._version += 1
-            if tensor.grad is not gradient:
-                tensor.grad = gradient
+            if tensor._grad is not gradient:
+                tensor._grad = gradient
+        for container in self.watch.containers:
+            keys, content = container.now()
+            if container.managed or len(content) != len(container.content):
+                continue
+            for key, new, old in zip(keys, content, container.content, strict=True):
+                if new is not old and isinstance(old, Tensor):
+                    container.put(key, old)
+
+    def roll_back_numbers(self) -> None:
+        """The same for the numbers of optimizers and schedulers."""
         for container in self.watch.containers:
             if container.managed and isinstance(container.holder, dict):
                 for key, item in zip(container.keys, container.content, strict=True):
                     if not isinstance(item, Tensor):
                         container.holder[key] = item
+
+    def sources(self, floats: list[float]) -> list[Any]:
+        """What a replay of this very call begins with."""
+        return [floats, *(effect.numbers for effect in self.effects)]
 
     def managed_numbers(self) -> list[Any]:
         """What optimizers and schedulers count and compute; names with an underscore are their own business."""

@@ -89,8 +89,7 @@ class Replay:
             for container in watch.containers
             if container.managed and isinstance(container.holder, dict) and recorded.effects
         ]
-        plain = all(kind == "tensor" for kind, _ in recorded.sources) and self.distinct == len(self.used)
-        self.directs = recorded.rule is None and plain and recorded.device is not None and bool(recorded.metas)
+        self.directs = recorded.directs and self.distinct == len(self.used)
         self.plans: dict[tuple, _Direct] = {}
         self.last: _Direct | None = None
         self.simple: list[tuple[int, bool, Any]] | None
@@ -209,6 +208,14 @@ class Replay:
                 self._restore(undo)
                 raise
         return self._lazily(tensors, sources)
+
+    def first(self, arguments: list[Tensor], sources: list[Any]) -> Any:
+        """The call that was recorded, taken back, done by the plan. Its effects have happened: `sources`."""
+        tensors = arguments + self.tensors
+        for number, container, key in self.moving:
+            tensors[number] = tensors[key]._grad if container is None else container.holder[key]
+        direct = self._direct_plan(tensors) if self.directs else None
+        return self._lazily(tensors, sources) if direct is None else self._run(direct, tensors, sources)
 
     def _restore(self, numbers: list[dict]) -> None:
         """Put the numbers of optimizers and schedulers back: the call did not happen."""

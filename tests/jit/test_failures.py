@@ -13,7 +13,7 @@ import netcl as nc
 import netcl.nn.functional as F
 from netcl import nn
 from netcl.core import launch
-from netcl.graph.plan import plan_count
+from netcl.graph.plan import plan_count, statistics
 
 
 def training() -> tuple[Any, Any, Any]:
@@ -151,6 +151,20 @@ def test_explain_leaves_everything_as_it_was(capsys: pytest.CaptureFixture[str])
 def test_explain_says_why_not(capsys: pytest.CaptureFixture[str]) -> None:
     nc.jit.explain(lambda x: x * x.sum().item(), nc.ones(2))
     assert "not replayed: it reads a tensor's value" in capsys.readouterr().out
+
+
+def test_a_plan_is_made_once() -> None:
+    """The first step makes the optimizer's state, the second is recorded; none is planned after that."""
+    _, _, step = training()
+    x, y = nc.tensor(X), nc.tensor(Y)
+    planned = []
+    for _ in range(5):
+        before = statistics.planned
+        step(x, y)
+        planned.append(statistics.planned - before)
+    assert planned[2:] == [0, 0, 0]
+    assert planned[0] <= 1
+    assert planned[1] <= 1
 
 
 def test_cache_info() -> None:

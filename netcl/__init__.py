@@ -25,6 +25,7 @@ from netcl.core.dtypes import DType, bfloat16, float16, float32, float64, int8, 
 from netcl.core.dtypes import bool_ as bool
 from netcl.core.errors import OutOfMemoryError
 from netcl.graph.picture import draw
+from netcl.graph.budget import get_memory_budget, set_memory_budget
 from netcl.graph.value import eager
 from netcl.jit import JitWarning, compile, jit_compile
 from netcl.ops import methods as _methods

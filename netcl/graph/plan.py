@@ -19,6 +19,7 @@ from netcl.codegen.ir import KernelSource
 from netcl.core import dtypes
 from netcl.core.replay import Interrupted, Memory, Step, forget_scratch, replay
 from netcl.graph import flags
+from netcl.graph.budget import state as budget
 from netcl.graph.live import peek
 from netcl.graph.prune import Pruning, prune, pruning
 from netcl.graph.value import Trace, Value
@@ -118,7 +119,8 @@ def _key(trace: Trace, held: list[tuple[int, Value]]) -> tuple:
 def _full_key(trace: Trace, positions: list[int], free: tuple[int, ...]) -> tuple:
     device = trace.device
     records = tuple(trace.records)
-    return device, device.target, dtypes.default_float, records, tuple(positions), trace.sharing(), free
+    settings = device.target, dtypes.default_float, budget.limit
+    return device, settings, records, tuple(positions), trace.sharing(), free
 
 
 def _find(key: tuple) -> Any:

@@ -14,7 +14,7 @@ from netcl.codegen.targets import target_for
 from netcl.codegen.views import strided, strided_input
 from netcl.core import debug, dtypes, launch, program
 from netcl.core.replay import Memory, Step
-from netcl.graph import flags
+from netcl.graph import budget, flags, frugal
 from netcl.graph.layout import lay_out
 from netcl.graph.lower import Graph, lower
 from netcl.graph.plan import Plan
@@ -35,6 +35,7 @@ class Design:
 
     nodes: dict[int, Node]  # by position in the trace
     results: dict[int, tuple[Node, tuple[int, ...], int]]  # by position: what is stored, strides, offset
+    wanted: set[Node]  # what outlives the plan
     kernels: list[Kernel]
     scheduler: Scheduler
     stored: set[Node]  # what kernels leave in memory
@@ -81,8 +82,15 @@ class Builder:
         results = {position: self._in_memory(nodes[position], live_nodes) for position in self.live}
         wanted = {base for base, _, _ in results.values() if base.op != "input"}
         self.free -= {self.slot_of[base] for base, _, _ in results.values() if base.op == "input"}  # results lie there
-        needed = _reachable(wanted)
-        kernels, scheduler = schedule(needed, wanted, self.graph.stages)
+        design = self._designed(nodes, results, wanted, self.graph.stages)
+        return design if budget.state.limit is None else frugal.within(self, design, budget.state.limit)
+
+    def _designed(
+        self, nodes: dict[int, Any], results: dict[int, tuple], wanted: set[Node], stages: dict[Node, tuple[int, int]],
+        less: bool = False,
+    ) -> Design:  # fmt: skip
+        self.slot_of, self.slots = dict(self.input_number), len(self.trace.inputs)
+        kernels, scheduler = schedule(_reachable(wanted), wanted, stages, less)
         stored = self._stored(kernels, wanted, scheduler.anchors)
         alone = [self._generate(kernel, stored) for kernel in kernels]
         if self.target.kind == "cpu":
@@ -90,7 +98,27 @@ class Builder:
         else:
             launches, kernels_of = alone, [[n] for n in range(len(kernels))]
         memory = self._lay_out(launches, kernels_of, kernels, stored, wanted)
-        return Design(nodes, results, kernels, scheduler, stored, alone, launches, kernels_of, memory)
+        return Design(nodes, results, wanted, kernels, scheduler, stored, alone, launches, kernels_of, memory)
+
+    def redesign(self, design: Design, moved: dict[Node, Node]) -> Design:
+        """A design for nodes made anew that keeps less in memory, see graph.budget."""
+
+        def now(node: Any) -> Any:
+            return tuple(map(now, node)) if isinstance(node, tuple) else moved.get(node, node)
+
+        self.input_number = {now(node): number for node, number in self.input_number.items()}
+        self.scalar_number = {now(node): number for node, number in self.scalar_number.items()}
+        stages = {now(node): stage for node, stage in design.scheduler.stages.items()}
+        nodes = {position: now(node) for position, node in design.nodes.items()}
+        results = {position: (now(base), *rest) for position, (base, *rest) in design.results.items()}
+        return self._designed(nodes, results, {now(node) for node in design.wanted}, stages, less=True)
+
+    def state(self) -> tuple:
+        """What belongs to the design that was made last."""
+        return self.input_number, self.scalar_number, self.slot_of, self.slots
+
+    def restore(self, state: tuple) -> None:
+        self.input_number, self.scalar_number, self.slot_of, self.slots = state
 
     def _place(self, position: int, node: Node, base: Node, strides: tuple[int, ...], offset: int) -> tuple:
         """Where a live value will lie, and its record as an input of later traces (unknown if its offset may move)."""

@@ -59,8 +59,11 @@ def spread(shape: Shape, variables: list[ix.Index]) -> Coordinates:
 class Scheduler:
     """Groups the anchors of one graph."""
 
-    def __init__(self, nodes: list[Node], wanted: set[Node], stages: dict[Node, tuple[int, int]]):
+    def __init__(
+        self, nodes: list[Node], wanted: set[Node], stages: dict[Node, tuple[int, int]], frugal: bool = False
+    ):
         self.nodes = nodes
+        self.frugal = frugal  # memory is short: costly elementwise nodes are evaluated wherever they are needed
         self.wanted = wanted
         self.stages = stages
         self.rank = _ranks(nodes)
@@ -103,6 +106,8 @@ class Scheduler:
 
     def _repeated(self) -> set[Node]:
         """Costly elementwise nodes that several kernels would evaluate: better stored once."""
+        if self.frugal:
+            return set()
         users: dict[Node, set[Kernel]] = {}
         costs: dict[Node, tuple[int, frozenset[Node]]] = {}
         for kernel in self.kernels:
@@ -536,12 +541,12 @@ def _readable(node: Node) -> bool:
 
 
 def schedule(
-    nodes: list[Node], wanted: set[Node], stages: dict[Node, tuple[int, int]] | None = None
+    nodes: list[Node], wanted: set[Node], stages: dict[Node, tuple[int, int]] | None = None, frugal: bool = False
 ) -> tuple[list[Kernel], Scheduler]:
     """The kernels in launch order, and the scheduler that made them."""
     extra: set[Node] = set()
     while True:
-        scheduler = Scheduler(nodes, wanted | extra, stages or {})
+        scheduler = Scheduler(nodes, wanted | extra, stages or {}, frugal)
         try:
             return scheduler.run(), scheduler
         except ChainTooLong as long:

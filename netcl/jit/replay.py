@@ -16,6 +16,7 @@ from netcl.autograd import tape
 from netcl.core import dtypes
 from netcl.core.replay import Interrupted, replay
 from netcl.graph import flags
+from netcl.graph.budget import state as budget
 from netcl.graph.effects import repeat, surroundings
 from netcl.graph.live import Live, evaluator, peek
 from netcl.graph.plan import Plan, overwritten, pack_offset, plan_for, statistics
@@ -246,7 +247,7 @@ class Replay:
             return None
         layouts = [value.input_record or value.make_input_record() for value in values]
         device = self.recorded.device
-        key = layouts, free, device.target, dtypes.default_float
+        key = layouts, free, device.target, dtypes.default_float, budget.limit
         direct = self.last
         if direct is not None and direct.key == key:
             return direct

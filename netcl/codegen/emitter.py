@@ -47,7 +47,8 @@ class Emitter:
         self.depth_of: dict[str, int] = {}
         self.replacements: dict[str, Index] = {}
         self.known: dict[tuple[Node, Coordinates], Value] = {}  # reduction results
-        self.kept: dict[Node, Node] = {}  # nodes whose values lie in the memory of a result that is yet to be written
+        # values that lie in the memory of a result that is yet to be written, at the place of this very element
+        self.kept: dict[tuple[Node, Coordinates], Node] = {}
         self.vector = ""
         self.lanes = 1
         self.arguments: dict[tuple[str, Any], str] = {}  # (kind, node) -> name, in order of first use
@@ -91,7 +92,7 @@ class Emitter:
             if self._find(current, at) is not None:
                 stack.pop()
                 continue
-            needed = () if current in self.kept else operands_at(current, at, self.bindings)
+            needed = () if (current, at) in self.kept else operands_at(current, at, self.bindings)
             missing = [pair for pair in needed if self._find(*pair) is None]
             if missing:
                 stack.extend(reversed(missing))
@@ -116,8 +117,9 @@ class Emitter:
     def _compute(self, node: Node, coordinates: Coordinates) -> Value:
         if node in self.bindings:
             return self._load(node, coordinates, self.bindings[node])
-        if node in self.kept:
-            return self._load(self.kept[node], coordinates, Layout(contiguous_strides(node.shape)))
+        kept = self.kept.get((node, coordinates))
+        if kept is not None:
+            return self._load(kept, coordinates, Layout(contiguous_strides(node.shape)))
         kind = node.primitive.kind
         if kind == "view":
             return self._view(node, coordinates)

@@ -308,7 +308,8 @@ class Rows:
         self.stand_in = {result: value for sweep, value, result in self.keeps if sweep == number}
         stores += [(result, places[result]) for result in self.stand_in]
         last = self.kernel.sweep  # of a result: from there on its memory holds itself
-        emitter.kept = {value: result for sweep, value, result in self.keeps if sweep < number <= last[result]}
+        waiting = [(value, result) for sweep, value, result in self.keeps if sweep < number <= last[result]]
+        emitter.kept = {(value, places[result]): result for value, result in waiting}
         if not reductions and not stores:
             return
         names = [emitter.fresh("a") for _ in reductions]

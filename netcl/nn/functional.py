@@ -54,6 +54,7 @@ from netcl.ops.activations import (
 from netcl.ops.distances import cosine_similarity, normalize, pdist
 from netcl.ops.elementwise import check_devices
 from netcl.ops.fused_ops import cross_entropy, log_softmax, softmax, softmin
+from netcl.ops.losses.arguments import check_tensors, widest
 from netcl.ops.losses.binary import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -148,8 +149,15 @@ primitives.composite("linear", _linear_infer, _linear, autocast="lower")
 def linear_mse(
     input: Tensor, weight: Tensor, target: Tensor, bias: Tensor | None = None, reduction: Any = "mean"
 ) -> Tensor:
-    """mse_loss(linear(input, weight, bias), target): the last layer of a regression and its loss."""
-    return mse_loss(linear(input, weight, bias), target, reduction=reduction)
+    """mse_loss(linear(input, weight, bias), target): the last layer of a regression and its loss.
+
+    Both are computed in float32 or wider: the outputs of narrow floats are not rounded on their way to the loss.
+    """
+    given = {"input": input, "weight": weight, "target": target, **({} if bias is None else {"bias": bias})}
+    check_tensors("linear_mse", **given)
+    dtype = widest(input, weight)
+    output = linear(input.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
+    return mse_loss(output, target, reduction=reduction)
 
 
 __all__ = [

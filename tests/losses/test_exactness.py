@@ -155,9 +155,19 @@ def test_one_class_one_row_and_all_rows_ignored(torch):
 
 
 def test_narrow_floats_are_summed_in_float32(device):
+    sums_of_narrow_floats([*lc.CLASSES[:3], lc.REGRESSION[2], lc.BINARY[2], lc.LIKELIHOOD[4], lc.PAIRS[0]])
+
+
+@pytest.mark.long
+def test_narrow_floats_are_summed_in_float32_in_each_loss(device):
+    sums_of_narrow_floats([*lc.ALL, *lc.OWN])
+
+
+def sums_of_narrow_floats(cases: list[lc.Case]) -> None:
+    """The loss is that of the same numbers in float64, rounded to float32; the gradient has the input's dtype."""
     for name, step in (("float16", 2.0**-10), ("bfloat16", 2.0**-7)):
         kind = getattr(nc, name)
-        for case in [*lc.CLASSES[:3], lc.REGRESSION[2], lc.BINARY[2], lc.LIKELIHOOD[4], lc.PAIRS[0]]:
+        for case in cases:
             inputs, options = lc.arrays(case, 40, 50)
             options = {
                 k: nc.tensor(v, dtype=nc.float32) if isinstance(v, np.ndarray) else v for k, v in options.items()
@@ -167,8 +177,9 @@ def test_narrow_floats_are_summed_in_float32(device):
             doubled = {k: v.double() if isinstance(v, nc.Tensor) else v for k, v in options.items()}
             narrow[0].requires_grad_()
             wide[0].requires_grad_()
-            loss = getattr(F, case.name)(*narrow, **options)
-            exact = getattr(F, case.name)(*wide, **doubled)
+            chosen = {"reduction": "batchmean" if case.name == "kl_div" else "mean"}
+            loss = getattr(F, case.name)(*narrow, **options, **chosen)
+            exact = getattr(F, case.name)(*wide, **doubled, **chosen)
             assert loss.dtype is nc.float32, case.label
             loss.backward()
             exact.backward()

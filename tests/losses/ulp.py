@@ -126,6 +126,8 @@ def no_larger(ours: tuple[float, float], theirs: tuple[float, float], part: str,
     which is one number for each draw, errors of a unit say nothing. Above 100 units terms cancel, and the largest error
     is that of the one element nearest to 0: then means are compared."""
     floor = FEW if variant in SEEDS or part == "mean" else (0.0, 0.0)
+    if part == "mean" and SEEDS.get(variant) == 1:  # one number
+        floor = FEW[:1] * 2
     largest = theirs[0] if theirs[0] < 100 else np.inf
     return all(
         a <= max(b * 1.05 + spare, f)

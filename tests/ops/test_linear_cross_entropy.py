@@ -83,17 +83,30 @@ def test_it_is_cross_entropy_of_linear_also_with_z_loss_and_for_one_row(arrays, 
     np.testing.assert_allclose(ours.item(), F.cross_entropy(F.linear(x, w, bias), probabilities).item(), rtol=1e-5)
 
 
-def test_gradients_of_gradients_are_right(monkeypatch):
+TWICE = [
+    {"label_smoothing": 0.1},
+    {"label_smoothing": 0.1, "weighted": True, "ignore_index": 1, "lse_square_scale": 0.1, "reduction": "none"},
+    {"weighted": True, "reduction": "sum"},
+]
+
+
+@pytest.mark.parametrize("options", TWICE, ids=lambda o: "-".join(o))
+def test_gradients_of_gradients_are_right(monkeypatch, options):
+    """By the input, the weight and the bias; "none" with another number arriving at each row."""
     monkeypatch.setattr(linear, "CHUNK", 6)
     draws = np.random.default_rng(0)
-    x, w = (nc.tensor(draws.standard_normal(shape), requires_grad=True) for shape in ((3, 2), (4, 2)))
-    target = nc.tensor([1, 3, -100])
+    given = tuple(nc.tensor(draws.standard_normal(s), requires_grad=True) for s in ((3, 2), (4, 2), (4,)))
+    chosen = {"ignore_index": -100, **options}
+    target = nc.tensor([1, 3, chosen["ignore_index"]])
+    if chosen.pop("weighted", False):
+        chosen["weight"] = nc.tensor(draws.uniform(0.5, 1.5, 4))
+    arriving = nc.tensor(draws.uniform(0.5, 1.5, 3 if chosen.get("reduction") == "none" else ()))
 
-    def loss(a, b):
-        return F.linear_cross_entropy(a, b, target, label_smoothing=0.1)
+    def loss(a, b, c):
+        return F.linear_cross_entropy(a, b, target, c, **chosen) * arriving
 
-    assert nc.autograd.gradcheck(loss, (x, w))
-    assert nc.autograd.gradgradcheck(loss, (x, w))
+    assert nc.autograd.gradcheck(loss, given)
+    assert nc.autograd.gradgradcheck(loss, given)
 
 
 def test_logits_exist_for_one_chunk_at_a_time(device):

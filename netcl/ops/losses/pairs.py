@@ -134,13 +134,19 @@ def triplet_margin_loss(
     name = "triplet_margin_loss"
     reduction = legacy_reduction(size_average, reduce, reduction)
     check_tensors(name, anchor=anchor, positive=positive, negative=negative)
-    dtype = widest(anchor, positive, negative)
-    distance = _wide_distance(dtype, p, eps)
-    return _triplet(name, anchor, positive, negative, distance, margin, swap, reduction, dtype)
+    return _wide_triplet(name, (anchor, positive, negative), margin, swap, reduction, p, eps)
 
 
-def _wide_distance(dtype: Any, p: float = 2.0, eps: float = 1e-6) -> Callable[[Tensor, Tensor], Tensor]:
-    return lambda a, b: _norm(exact(a.to(dtype)) - exact(b.to(dtype)) + eps, p)
+def _wide_triplet(
+    name: str, tensors: tuple[Tensor, Tensor, Tensor], margin: float, swap: bool, reduction: Any, p: float = 2.0,
+    eps: float = 1e-6,
+) -> Tensor:  # fmt: skip
+    """By p-norms in float32 or wider, where `exact` is in float64: the difference of two distances loses digits."""
+    dtype = widest(*tensors)
+    anchor, positive, negative = (exact(x.to(dtype)) for x in tensors)
+    return _triplet(
+        name, anchor, positive, negative, lambda a, b: _norm(a - b + eps, p), margin, swap, reduction, dtype
+    )
 
 
 def triplet_margin_with_distance_loss(
@@ -153,15 +159,14 @@ def triplet_margin_with_distance_loss(
     check_tensors(name, anchor=anchor, positive=positive, negative=negative)
     if distance_function is not None:
         return _triplet(name, anchor, positive, negative, distance_function, margin, swap, reduction)
-    dtype = widest(anchor, positive, negative)
-    return _triplet(name, anchor, positive, negative, _wide_distance(dtype), margin, swap, reduction, dtype)
+    return _wide_triplet(name, (anchor, positive, negative), margin, swap, reduction)
 
 
 def _triplet(
     name: str, anchor: Tensor, positive: Tensor, negative: Tensor, distance: Callable[[Tensor, Tensor], Tensor],
     margin: float, swap: bool, reduction: Any, dtype: Any = None,
 ) -> Tensor:  # fmt: skip
-    """`dtype`: what the losses are rounded to, where the distances are wider: their difference loses digits."""
+    """`dtype`: what the losses are rounded to, where the distances are wider."""
     reduction = check_reduction(name, reduction)
     if not margin > 0:
         raise ValueError(f"{name}: margin must be greater than 0, got {margin}")
@@ -200,7 +205,8 @@ def info_nce(
         )
     if not temperature > 0:
         raise ValueError(f"{name}: temperature must be greater than 0, got {temperature}")
-    queries, keys = _unit(query), _unit(positive_key)
+    dtype = widest(query, positive_key)
+    queries, keys = _unit(query.to(dtype)), _unit(positive_key.to(dtype))
     own = iota((query.shape[0],), 0, query.device)
     if negative_keys is None:
         return cross_entropy((queries @ keys.t()) / temperature, own, reduction=reduction)
@@ -210,7 +216,7 @@ def info_nce(
             f"{name}: negative_keys must be a matrix of rows of size {query.shape[1]}, got {list(negative_keys.shape)}"
         )
     near = (queries * keys).sum(1, keepdim=True)
-    far = queries @ _unit(negative_keys).t()
+    far = queries @ _unit(negative_keys.to(dtype)).t()
     scores = near.pad_with_zeros([(0, 0), (0, far.shape[1])]) + far.pad_with_zeros([(0, 0), (1, 0)])
     return cross_entropy(scores / temperature, own * 0, reduction=reduction)
 

@@ -223,7 +223,8 @@ def _described(device: Any, is_default: bool) -> list[str]:
     groups = f"sub-groups of {can.subgroup_size}" if can.subgroups else "no sub-groups"
     abilities = [
         f"{can.compute_units} compute units, {readable(can.global_memory)}",
-        f"{'fp16' if can.fp16 else 'no fp16'}, {'fp64' if can.fp64 else 'no fp64'}, {groups}",
+        f"{'fp16' if can.fp16 else 'no fp16'}, {'fp64' if can.fp64 else 'no fp64'}, {groups}"
+        + (", products of bf16" if can.bf16_dot else ""),
         f"float vectors of {can.float_vector_width}, work-groups up to {can.max_work_group_size}",
     ]
     return [names, what, "\n".join(abilities)]

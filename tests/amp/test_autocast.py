@@ -524,3 +524,23 @@ def test_a_tape_sees_operations_by_their_names():
     with nc.autocast(dtype=nc.bfloat16), nc.Tape() as tape_:
         F.linear(nc.ones(2, 4), w).softmax(1)
     assert [node.op_name for node in tape_.nodes] == ["linear", "softmax"]
+
+
+def test_a_functions_backward_is_outside_of_the_block_that_it_is_called_in():
+    seen = []
+
+    class Doubled(nc.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            seen.append((nc.is_autocast_enabled(), product_dtype()))
+            return grad * 2
+
+    w = nc.tensor(normal(3), requires_grad=True)
+    with nc.autocast(dtype=nc.bfloat16):
+        Doubled.apply(w).sum().backward()
+        assert nc.is_autocast_enabled()
+    assert seen == [(False, nc.float32)]

@@ -8,6 +8,8 @@ from math import erf
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import netcl as nc
 from netcl.codegen.targets import target_for
@@ -145,3 +147,24 @@ def test_products_of_bfloat16_are_the_same_with_and_without_the_instruction(monk
     plan.clear_plans()
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=2.0**-7, atol=1e-4)
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    sizes=st.tuples(st.integers(1, 40), st.integers(1, 80), st.integers(1, 90)), batch=st.integers(1, 3),
+    flipped=st.tuples(st.booleans(), st.booleans()), stored=st.tuples(st.booleans(), st.booleans()),
+)  # fmt: skip
+def test_any_sizes_and_layouts_of_factors_in_any_dtype(sizes, batch, flipped, stored):
+    """Each factor in bfloat16 already or cast on the way, its rows or its columns contiguous."""
+    m, k, n = sizes
+    a, b = (RNG.standard_normal(shape).astype(np.float32) for shape in ((batch, m, k), (batch, k, n)))
+    factors = []
+    for array, turned, low in ((a, flipped[0], stored[0]), (b, flipped[1], stored[1])):
+        tensor = nc.tensor(np.ascontiguousarray(np.swapaxes(array, 1, 2) if turned else array))
+        tensor = tensor.bfloat16() if low else tensor
+        factors.append(tensor.mT if turned else tensor)
+    nc.synchronize()
+    with nc.autocast(dtype=nc.bfloat16):
+        product = factors[0] @ factors[1]
+    exact = rounded(a, nc.bfloat16) @ rounded(b, nc.bfloat16)
+    np.testing.assert_allclose(product.float().numpy(), exact, rtol=2.0**-8 * 1.02, atol=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -91,6 +92,17 @@ def _lengths(value: Any) -> Iterator[int]:
     elif isinstance(value, (tuple, list)):
         for item in value:
             yield from _lengths(item)
+
+
+@contextmanager
+def closed_after(iterator: Any) -> Iterator[None]:
+    """End what stands behind an iterator that may be left early: a thread, a generator."""
+    try:
+        yield
+    finally:
+        close = getattr(iterator, "close", None)
+        if close is not None:
+            close()
 
 
 def groups(batches: Iterable[Any], count: int) -> Iterator[list[Any]]:

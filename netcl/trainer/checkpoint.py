@@ -1,16 +1,87 @@
-"""What a checkpoint holds beside the weights: every random stream, and how far into which order of the data it was."""
+"""What a checkpoint holds: the parts' states, every random stream, and how far into which order of the data it was."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netcl.metrics import found
 from netcl.random import Generator, default_generator
 
+if TYPE_CHECKING:
+    from netcl.trainer.trainer import Trainer
+
 FORMAT = 1
+
+
+# ---- the parts
+
+
+def state_of(trainer: Trainer, train: Any) -> dict[str, Any]:
+    """All that a training is, as tensors, numbers and texts."""
+    state = {name: None if part is None else dict(part.state_dict()) for name, part in _parts(trainer).items()}
+    return state | {
+        "format": FORMAT,
+        "epoch": trainer.epoch, "batch": trainer.batch, "steps": trainer.steps, "began": trainer._began,
+        "stop": trainer.stop,
+        "metrics": _names(trainer),
+        "sums": trainer._sums,
+        "history": trainer.history.rows,
+        "order": trainer._order,
+        "random": random_state(train),
+        "callbacks": [[type(callback).__name__, callback.state_dict()] for callback in trainer.callbacks],
+    }  # fmt: skip
+
+
+def _parts(trainer: Trainer) -> dict[str, Any]:
+    return {
+        "model": trainer.model, "optimizer": trainer.optimizer, "scheduler": trainer.scheduler,
+        "scaler": trainer.scaler, "ema": trainer.ema,
+    }  # fmt: skip
+
+
+def _names(trainer: Trainer) -> list[str] | None:
+    """The metrics' names; None before the first batch has chosen them."""
+    return None if trainer._steps.choosing else [metric.name for metric in trainer.metrics]
+
+
+def check_fits(trainer: Trainer, state: Any, path: str) -> None:
+    """ValueError for what is no checkpoint, and where the Trainer is made of other parts than the one that wrote it."""
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise ValueError(f"{path!r} is no checkpoint of a Trainer; it cannot be resumed from")
+    for name, part in _parts(trainer).items():
+        if (part is None) != (state[name] is None):
+            had, has = ("no " if missing else "a " for missing in (state[name] is None, part is None))
+            raise ValueError(f"{path!r} was written with {had}{name}, this Trainer has {has}{name}")
+    wrote, now = [name for name, _ in state["callbacks"]], [type(c).__name__ for c in trainer.callbacks]
+    if wrote != now:
+        raise ValueError(f"{path!r} was written with the callbacks {wrote}, this Trainer has {now}")
+    metrics = _names(trainer)
+    if metrics is not None and metrics != state["metrics"]:
+        raise ValueError(f"{path!r} was written with the metrics {state['metrics']}, this Trainer has {metrics}")
+
+
+def restore(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Give a Trainer the state that state_of() told, but for the random numbers."""
+    for name, part in _parts(trainer).items():
+        if part is not None:
+            part.load_state_dict(state[name])
+    if trainer.ema is not None:
+        trainer.ema.started = True
+    for callback, (_, saved) in zip(trainer.callbacks, state["callbacks"], strict=True):
+        callback.load_state_dict(saved)
+    trainer.epoch, trainer.batch, trainer.steps = (state[key] for key in ("epoch", "batch", "steps"))
+    trainer._began, trainer.stop, trainer._order = state["began"], state["stop"], state["order"]
+    if trainer._steps.choosing and state["metrics"] is not None:
+        trainer._steps.choose([found(name) for name in state["metrics"]])
+    trainer.history.rows[:] = state["history"]
+    trainer._sums = None if state["sums"] is None else [tuple(part) for part in state["sums"]]
+
+
+# ---- random numbers, and the order of the data
 
 
 def generators(loader: Any) -> list[Generator]:

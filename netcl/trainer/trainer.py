@@ -22,7 +22,15 @@ from netcl.random import fork_rng
 from netcl.tensor import Tensor
 from netcl.trainer import batches as batching
 from netcl.trainer.callbacks import Callback
-from netcl.trainer.checkpoint import FORMAT, check_rereadable, random_state, restore_random_state, skipped
+from netcl.trainer.checkpoint import (
+    check_fits,
+    check_rereadable,
+    random_state,
+    restore,
+    restore_random_state,
+    skipped,
+    state_of,
+)
 from netcl.trainer.history import HELD_OUT, History
 from netcl.trainer.interrupts import Interrupts
 from netcl.trainer.loggers import Progress
@@ -132,6 +140,8 @@ class Trainer:
         within: dict[str, Any] | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+            for unfinished in path.parent.glob(f".{path.name}.*.tmp"):
+                unfinished.unlink()  # a run was killed while it wrote
             if resume and path.exists():
                 within = self._resume(path, train)
         goal = self._began + epochs
@@ -153,7 +163,7 @@ class Trainer:
             for callback in callbacks:
                 callback.on_fit_end(self)
         if self.history.interrupted and progress:
-            saved = "; nothing is saved, for want of checkpoint=" if path is None else f"; saved as {path}"
+            saved = "; without checkpoint= it can't be resumed" if path is None else f"; saved as {path}"
             print(f"interrupted in epoch {self.epoch + 1} after {self.batch} batches{saved}", flush=True)
         return self.history
 
@@ -175,14 +185,15 @@ class Trainer:
             restore_random_state(within["random"], train)
         for callback in callbacks:
             callback.on_epoch_begin(self)
-        for group in batching.groups(iterator, self.accumulate):
-            self._train_on(group)
-            for callback in callbacks:
-                callback.on_step_end(self)
-            if interrupts.seen or self.stop:
-                break
-            if path is not None and every is not None and self.steps % every == 0:
-                self.save_checkpoint(path, train)
+        with batching.closed_after(iterator):
+            for group in batching.groups(iterator, self.accumulate):
+                self._train_on(group)
+                for callback in callbacks:
+                    callback.on_step_end(self)
+                if interrupts.seen or self.stop:
+                    break
+                if path is not None and every is not None and self.steps % every == 0:
+                    self.save_checkpoint(path, train)
         if self.batch == 0:
             raise ValueError("the training data has no batches")
         held_out: dict[str, float] = {}
@@ -290,65 +301,18 @@ class Trainer:
 
     def save_checkpoint(self, path: Any, train: Any) -> None:
         """Write all that the training is; the file is complete or the one before it stays. Waits for the device."""
-        names = [type(callback).__name__ for callback in self.callbacks]
-        state = {
-            "format": FORMAT,
-            "model": dict(self.model.state_dict()),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
-            "scaler": None if self.scaler is None else self.scaler.state_dict(),
-            "ema": None if self.ema is None else dict(self.ema.state_dict()),
-            "epoch": self.epoch, "batch": self.batch, "steps": self.steps, "began": self._began, "stop": self.stop,
-            "metrics": None if self._steps.choosing else [metric.name for metric in self.metrics],
-            "sums": self._sums,
-            "history": self.history.rows,
-            "order": self._order,
-            "random": random_state(train),
-            "callbacks": [[name, c.state_dict()] for name, c in zip(names, self.callbacks, strict=True)],
-        }  # fmt: skip
-        save(state, path)
+        save(state_of(self, train), path)
 
     def _resume(self, path: Path, train: Any) -> dict[str, Any] | None:
         """Go on from a checkpoint; what it holds, if that is in the middle of an epoch."""
         state = load(path, device=self.device)
-        if not isinstance(state, dict) or state.get("format") != FORMAT:
-            raise ValueError(f"{str(path)!r} is no checkpoint of a Trainer; it cannot be resumed from")
-        self._check_fits(state, path)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for name, part in (("scheduler", self.scheduler), ("scaler", self.scaler), ("ema", self.ema)):
-            if part is not None:
-                part.load_state_dict(state[name])
-        if self.ema is not None:
-            self.ema.started = True
-        for callback, (_, saved) in zip(self.callbacks, state["callbacks"], strict=True):
-            callback.load_state_dict(saved)
-        self.epoch, self.batch, self.steps = (state[key] for key in ("epoch", "batch", "steps"))
-        self._began, self.stop = state["began"], state["stop"]
-        if self._steps.choosing and state["metrics"] is not None:
-            self._steps.choose([found(name) for name in state["metrics"]])
-        self.history.rows[:] = state["history"]
-        self._sums = None if state["sums"] is None else [tuple(part) for part in state["sums"]]
-        self._order = state["order"]
+        check_fits(self, state, str(path))
+        restore(self, state)
         if self.batch == 0:
             restore_random_state(state["random"], train)
             return None
         restore_random_state(self._order, train)
         return state
-
-    def _check_fits(self, state: dict[str, Any], path: Path) -> None:
-        """ValueError where this Trainer is made of other parts than the one that wrote a checkpoint."""
-        for name, part in (("scheduler", self.scheduler), ("scaler", self.scaler), ("ema", self.ema)):
-            if (part is None) != (state[name] is None):
-                had, has = ("no " if missing else "a " for missing in (state[name] is None, part is None))
-                raise ValueError(f"{str(path)!r} was written with {had}{name}, this Trainer has {has}{name}")
-        wrote, now = [name for name, _ in state["callbacks"]], [type(c).__name__ for c in self.callbacks]
-        if wrote != now:
-            raise ValueError(f"{str(path)!r} was written with the callbacks {wrote}, this Trainer has {now}")
-        metrics = [metric.name for metric in self.metrics]
-        if not self._steps.choosing and metrics != state["metrics"]:
-            had = state["metrics"]
-            raise ValueError(f"{str(path)!r} was written with the metrics {had}, this Trainer has {metrics}")
 
 
 def _check(

@@ -47,10 +47,12 @@ def test_after_kill_9_in_mid_epoch_the_final_weights_are_the_same_bytes(tmp_path
     status, rest = stopped_at(killed, kind, step=7 if kind == "everything" else 10, number=signal.SIGKILL)
     assert status == -signal.SIGKILL and "done" not in rest
     assert not (killed / "final.safetensors").exists()
+    (killed / ".last.safetensors.0.tmp").write_bytes(b"what was being written")
     saved = nc.load(killed / "last.safetensors")
     assert saved["epoch"] == 1 and saved["batch"] > 0, "it was not killed in the middle of an epoch"
     resumed = training_script.main(killed, kind)
     assert (killed / "final.safetensors").read_bytes() == (whole / "final.safetensors").read_bytes()
+    assert {path.name for path in killed.iterdir()} == {"last.safetensors", "final.safetensors"}
     for name in set(history) - {"seconds"}:
         assert history[name] == resumed[name]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -293,6 +294,18 @@ def test_what_is_wrong_is_told() -> None:
     ):
         with pytest.raises(error, match=text):
             call()
+
+
+def test_a_loader_that_is_left_early_is_closed() -> None:
+    class Breaking(Callback):
+        def on_step_end(self, trainer: nc.Trainer) -> None:
+            raise KeyError("enough")
+
+    trainer, loader = regression(callbacks=[Breaking()])
+    with pytest.raises(KeyError, match="enough") as kept:
+        trainer.fit(nc.data.prefetch(loader), progress=False)
+    assert kept.value.__traceback__ is not None
+    assert not [thread for thread in threading.enumerate() if thread.name == "netcl prefetch"]
 
 
 def test_a_class_out_of_range_is_raised_at_the_end_of_the_epoch() -> None:

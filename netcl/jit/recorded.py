@@ -159,7 +159,7 @@ class Analysis:
         self._leaks()
         self._templates()
         recorded.fixed, recorded.asked = recorder.fixed, recorder.asked
-        recorded.confirmed = not (self.watch.doubts or self._unexplained())
+        recorded.confirmed = not self.watch.doubts
         return recorded
 
     # ---- where something is ----
@@ -405,11 +405,6 @@ class Analysis:
         if len(recorded.graph_operands) < len(reached):
             raise CannotRepeat("a gradient goes to something that its results are not computed from")
         return [gradient._value for _, gradient in reached]
-
-    def _unexplained(self) -> bool:
-        """Whether a number came from somewhere that is not watched: it may be another one at the next call."""
-        numbers = [n for n in self.recorded.constants if n is not None]
-        return any(float(number) not in self.watch.constants for number in numbers)
 
 
 def _renumbered(record: tuple, moved: dict[int, int]) -> tuple:

@@ -7,6 +7,7 @@ containers are compared by what they hold directly.
 
 from __future__ import annotations
 
+import dis
 import functools
 import sys
 import types
@@ -23,6 +24,14 @@ from netcl.tensor import Tensor
 
 CONSTANTS = (int, float, bool, str, bytes, complex, type(None), type(Ellipsis), slice, range)
 LIMIT = 20_000  # containers and tensors that are watched before a function is given up
+
+
+# What these do follows from their arguments.
+_PURE = frozenset("""
+    builtins collections contextlib copy dataclasses enum functools itertools math netcl numbers operator string
+    types typing warnings
+""".split())
+_DOUBTFUL = frozenset("__import__ eval exec globals hash id input iter next open vars".split())
 
 
 class TooMuch(Exception):
@@ -106,8 +115,6 @@ class Watch:
         self.containers: list[Container] = []
         self.arrays: dict[int, np.ndarray] = {}
         self.doubts: list[str] = []  # what may differ from call to call without being seen
-        self.constants: set[Any] = set()  # numbers in the source text
-        self.code_names: set[str] = set()
         self._numbers: dict[int, int] = {}
         self._seen: set[int] = set()
         self._waiting: deque[tuple[Any, str, bool]] = deque()
@@ -176,16 +183,18 @@ class Watch:
             self._waiting.extend((part, f"{name}[{place}]", managed) for place, part in enumerate(item))
             if isinstance(item, set):
                 self.containers.append(Container(item, name, managed))
-        elif isinstance(item, types.FunctionType):
-            if _is_users(item.__module__ or ""):
-                self._function(item, name)
+        elif isinstance(item, types.FunctionType) and _is_users(item.__module__ or ""):
+            self._function(item, name)
+        elif isinstance(item, (types.FunctionType, types.BuiltinFunctionType)):
+            if not _is_pure(item.__module__ or ""):
+                self.doubts.append(f"it uses {name}")
         elif isinstance(item, types.MethodType):
             self._waiting.append((item.__self__, name.rpartition(".")[0] or name, managed))
             self._waiting.append((item.__func__, name, managed))
         elif isinstance(item, functools.partial):
             self._waiting.extend((part, name, managed) for part in (item.func, item.args, item.keywords))
         elif isinstance(item, types.ModuleType):
-            if not _is_users(item.__name__) and item.__name__.partition(".")[0] not in ("netcl", "math", "operator"):
+            if not _is_users(item.__name__) and not _is_pure(item.__name__):
                 self.doubts.append(f"it uses {item.__name__}")
         elif isinstance(item, type):
             self._class(item)
@@ -215,6 +224,8 @@ class Watch:
 
     def _class(self, kind: type) -> None:
         if not _is_users(kind.__module__):
+            if not _is_pure(kind.__module__):
+                self.doubts.append(f"it uses {kind.__name__}")
             return
         plain = tuple(n for n, value in vars(kind).items() if not n.startswith("__") and isinstance(value, CONSTANTS))
         if plain:
@@ -228,7 +239,6 @@ class Watch:
         for cell, free in zip(function.__closure__ or (), code.co_freevars, strict=True):
             self._contents(Container(cell, free, False))
         names = self._names(code)
-        self.code_names |= names
         here = tuple(sorted(n for n in names if n in function.__globals__))
         if here:
             self._contents(Container(function.__globals__, "", False, here))
@@ -240,18 +250,12 @@ class Watch:
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
                 names |= self._names(constant)
-            else:
-                self._add_constant(constant)
-        if {"next", "input", "open", "iter"} & names:
-            self.doubts.append(f"{code.co_name} uses an iterator or a file")
+        for name in sorted(names & _DOUBTFUL):
+            self.doubts.append(f"{code.co_name} uses {name}")
+        for instruction in dis.get_instructions(code):
+            if instruction.opname == "IMPORT_NAME" and not _is_pure(instruction.argval):
+                self.doubts.append(f"{code.co_name} imports {instruction.argval}")
         return names
-
-    def _add_constant(self, constant: Any) -> None:
-        if isinstance(constant, (int, float)):
-            self.constants.add(float(constant))
-        elif isinstance(constant, tuple):
-            for part in constant:
-                self._add_constant(part)
 
     def _contents(self, container: Container) -> None:
         self.containers.append(container)
@@ -261,19 +265,21 @@ class Watch:
                 self._seen.add(id(item))
                 self._contents(own)
                 continue
-            if isinstance(item, (int, float)) and not container.managed:
-                self.constants.add(float(item))
             if isinstance(key, Tensor):  # an optimizer's state
                 self._waiting.append((key, container.label, container.managed))
             self._waiting.append((item, container.describe(key), container.managed))
 
 
+def _is_pure(module: str) -> bool:
+    return module.partition(".")[0] in _PURE
+
+
 def _is_users(module: str) -> bool:
     """Whether a module is the user's own: neither netcl's, nor Python's, nor an installed package's."""
     root = module.partition(".")[0]
-    if root == "__main__":
+    if root in ("__main__", ""):  # "": code that was executed from a string
         return True
-    if root in ("netcl", "") or root in sys.stdlib_module_names:
+    if root == "netcl" or root in sys.stdlib_module_names:
         return False
     path = getattr(sys.modules.get(module), "__file__", None)
     return path is None or not ("site-packages" in path or "dist-packages" in path)

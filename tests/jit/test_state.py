@@ -401,3 +401,30 @@ def test_a_sum_that_begins_as_a_plain_number_is_an_argument() -> None:
         _, total = add(nc.ones(2), total)
         flush_thread()
     assert total.item() == 5 * COUNT
+
+
+def test_what_comes_from_elsewhere_is_confirmed_by_a_second_recording() -> None:
+    """A function that uses only tensors, numbers and its surroundings is recorded once; one that uses another module
+    twice, to see that it does the same again."""
+    import random
+    from time import perf_counter
+
+    def own(x: Any) -> Any:
+        return nn.utils.clip_grad_norm_([], 1.0) + (x * 0.125 + 1e-3).sum() / max(2, 3)
+
+    def library(x: Any) -> Any:
+        return x * random.Random(3).random()
+
+    def clock(x: Any) -> Any:
+        return x + perf_counter() % 1e-3 * 1e3
+
+    for function, recorded in ((own, 1), (library, 2)):
+        compiled = nc.jit_compile(function)
+        for _ in range(4):
+            compiled(nc.ones(2))
+        assert compiled.cache_info() == (4 - recorded, recorded, 0, 1)
+    compiled = nc.jit_compile(clock)
+    found = [compiled(nc.ones(1)).item() for _ in range(3)]
+    assert len(set(found)) == 3
+    with pytest.warns(nc.JitWarning, match="something else at each call"):
+        compiled(nc.ones(1))

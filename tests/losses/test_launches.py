@@ -15,6 +15,7 @@ from netcl import profiler
 
 # Forward, and forward with the gradient, where it is not one launch each: products of matrices are kernels of their
 # own, and so is what goes over all pairs of labels.
+LINEAR, CTC = (2, 4), (11, 26)
 SEVERAL = {"info_nce": (3, 5), "linear_mse": (2, 2), "multilabel_margin_loss": (3, 4)}
 
 
@@ -61,10 +62,29 @@ def test_every_loss_is_one_launch_and_so_is_it_with_its_gradient(device):
     table.append(("log_softmax, gather, neg, mean", launches(chain, tensors), (1, 1)))
     composed = launches(lambda x, y: F.nll_loss(F.log_softmax(x, 1), y), tensors)
     table.append(("nll_loss of log_softmax", composed, (1, 1)))
+    table.append(("linear_cross_entropy(bias=..), one chunk of rows", *fused_layer()))
+    table.append(("ctc_loss, 7 times", *sequences(7)))
     print(f"\n{'loss':75}forward  with gradient")
     for label, (forward, both), _ in table:
         print(f"{label:75}{forward:7}{both:15}")
     assert [row for row in table if row[1] != row[2]] == []
+
+
+def fused_layer() -> tuple[tuple[int, int], tuple[int, int]]:
+    """The product, and the loss; for the gradients two more products, and the bias's sum."""
+    draws = np.random.default_rng(0)
+    x, weight, bias = uploaded(tuple(draws.standard_normal(s) for s in ((64, 16), (10, 16), (10,))), 3)
+    y = nc.tensor(draws.integers(0, 10, 64))
+    y._value.realise()
+    return launches(lambda *t: F.linear_cross_entropy(t[0], t[1], y, t[2]), [x, weight, bias]), LINEAR
+
+
+def sequences(times: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """One for each time there and back, and a few around them."""
+    draws = np.random.default_rng(0)
+    scores, targets = uploaded((draws.standard_normal((times, 4, 5)), draws.integers(1, 5, (4, 3))), 1)
+    found = launches(lambda x, y: F.ctc_loss(F.log_softmax(x, 2), y, [times] * 4, [3] * 4), [scores, targets])
+    return found, CTC
 
 
 def test_over_many_rows_a_mean_of_weights_takes_one_more_launch_at_most(device):

@@ -79,10 +79,22 @@ def test_weights_are_buffers_and_move_with_the_module():
     ],
 )
 def test_deprecated_flags_are_understood_with_a_warning(flags, expected):
-    for name in ("mse_loss", "l1_loss", "smooth_l1_loss", "binary_cross_entropy_with_logits", "soft_margin_loss"):
-        with pytest.warns(UserWarning, match=f"deprecated; use reduction='{expected}'"):
-            loss = getattr(F, name)(half, y, **flags)
-        np.testing.assert_array_equal(loss.numpy(), getattr(F, name)(half, y, reduction=expected).numpy())
+    losses = {c.name: c for c in [lc.Case("cross_entropy", lc.classes), *lc.ALL]}
+    pairs = []
+    for name, case in losses.items():
+        if "size_average" not in inspect.signature(getattr(F, name)).parameters:
+            continue
+        inputs, _ = lc.arrays(case._replace(options={}), 4, 3)
+        given = [nc.tensor(v, dtype=nc.float32 if v.dtype.kind == "f" else None) for v in inputs]
+        with pytest.warns(UserWarning, match=f"deprecated; use reduction='{expected}'") as caught:
+            loss = getattr(F, name)(*given, **flags)
+        assert caught[0].filename == __file__
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # kl_div's of "mean"
+            pairs.append((name, loss, getattr(F, name)(*given, reduction=expected)))
+    assert len(pairs) >= 17
+    for name, ours, theirs in pairs:
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=name)
     with pytest.warns(UserWarning, match="deprecated"):
         assert nn.L1Loss(**flags).reduction == expected
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from math import prod
 from typing import Any
@@ -32,8 +33,16 @@ def legacy_reduction(size_average: Any, reduce: Any, reduction: Any) -> Any:
         return reduction
     averaged, reduced = (flag is None or bool(flag) for flag in (size_average, reduce))
     found = "none" if not reduced else "mean" if averaged else "sum"
-    warnings.warn(f"size_average and reduce are deprecated; use reduction={found!r} instead", stacklevel=3)
+    warn(f"size_average and reduce are deprecated; use reduction={found!r} instead")
     return found
+
+
+def warn(text: str) -> None:
+    """A warning at the user's line, however many of netcl's functions lie between."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "netcl":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
 
 
 def check_tensors(name: str, **tensors: Any) -> None:
@@ -56,13 +65,12 @@ def check_floating(name: str, *tensors: Tensor) -> None:
         )
 
 
-def warn_of_broadcast(name: str, input: Tensor, target: Tensor, depth: int = 3) -> None:
-    """PyTorch's warning where input and target differ in shape; `depth` frames below the user's line."""
+def warn_of_broadcast(name: str, input: Tensor, target: Tensor) -> None:
+    """PyTorch's warning where input and target differ in shape."""
     if input._value.shape != target._value.shape:
-        warnings.warn(
+        warn(
             f"{name}: target has shape {list(target.shape)}, input {list(input.shape)}; they are broadcast, which is "
-            "rarely meant. Give both the same shape.",
-            stacklevel=depth,
+            "rarely meant. Give both the same shape."
         )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from math import log, pi
 from typing import Any
 
 from netcl.ops.creation import full
-from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction, new_site
+from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction, new_site, warn
 from netcl.ops.losses.pointwise import Pointwise, checked
 from netcl.tensor import Tensor
 
@@ -158,9 +157,8 @@ def kl_div(
     reduction = check_reduction(name, legacy_reduction(size_average, reduce, reduction), ("batchmean",))
     check_tensors(name, input=input, target=target)
     if reduction == "mean" and not legacy:
-        warnings.warn(
+        warn(
             "kl_div: reduction='mean' divides by the number of elements, which is not the divergence's mean over the "
-            "batch; reduction='batchmean' is",
-            stacklevel=2,
+            "batch; reduction='batchmean' is"
         )
     return (_kl_div_of_logs if log_target else _kl_div)((input, target), reduction)

@@ -62,7 +62,7 @@ def _error_loss(
 ) -> Tensor:  # fmt: skip
     reduction = check_reduction(loss.name, reduction, extra)
     check_tensors(loss.name, input=input, target=target)
-    warn_of_broadcast(loss.name, input, target, depth=4)
+    warn_of_broadcast(loss.name, input, target)
     if weight is None:
         return loss((input, target), reduction, numbers)
     check_tensors(loss.name, input=input, weight=weight)

@@ -8,8 +8,6 @@ before it is read next. Products, reductions and library kernels are never done 
 from __future__ import annotations
 
 import itertools
-import sys
-import warnings
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -18,6 +16,7 @@ from netcl.codegen.ir import Node
 from netcl.core.errors import readable
 from netcl.core.memory import bin_size
 from netcl.core.replay import Memory
+from netcl.core.warning import warn
 from netcl.graph.budget import state as budget
 from netcl.graph.layout import nbytes
 from netcl.graph.primitives import TABLE
@@ -63,13 +62,9 @@ def _warn(limit: int, needed: int, launches: int) -> None:
     if budget.warned:
         return
     budget.warned = True
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "netcl":
-        frame, level = frame.f_back, level + 1
-    warnings.warn(
+    warn(
         f"set_memory_budget({limit}): a plan of {launches} launches needs {needed} bytes ({readable(needed)}) even "
-        "where cheap operations are done again; use smaller batches or nc.utils.checkpoint",
-        stacklevel=level,
+        "where cheap operations are done again; use smaller batches or nc.utils.checkpoint"
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
+from netcl.core.warning import warn
 from netcl.nn import functional as F
 from netcl.nn import init
 from netcl.nn.module import Module
@@ -51,7 +51,7 @@ class Hardtanh(_Activation):
         super().__init__(inplace)
         for name, given in (("min_val", min_value), ("max_val", max_value)):
             if given is not None:
-                warnings.warn(f"keyword argument `{name}ue` is deprecated; use `{name}`", FutureWarning, stacklevel=2)
+                warn(f"keyword argument `{name}ue` is deprecated; use `{name}`", FutureWarning)
         self.min_val = min_val if min_value is None else min_value
         self.max_val = max_val if max_value is None else max_value
         if not self.max_val > self.min_val:

@@ -5,12 +5,12 @@ A mask is a function of (seed, call, position): the way back computes it again i
 
 from __future__ import annotations
 
-import warnings
 from math import prod
 from typing import Any
 
 from netcl.autograd.tape import apply, apply_composite
 from netcl.core import dtypes
+from netcl.core.warning import warn
 from netcl.graph import primitives
 from netcl.graph.value import record_scalar
 from netcl.ops.elementwise import literal
@@ -38,10 +38,9 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     if input.ndim < 2:
         raise RuntimeError(f"dropout2d: expected 4D input (N, C, H, W), got shape {list(input.shape)}")
     if input.ndim != 4:
-        warnings.warn(
+        warn(
             f"dropout2d: {input.ndim}-D input is taken for (N, C, *); use dropout1d or dropout3d, or unsqueeze(0) "
-            "where there is no batch",
-            stacklevel=2,
+            "where there is no batch"
         )
     return _dropped("dropout2d", input, p, training, inplace, _channels(input, 2))
 

@@ -31,6 +31,14 @@ def accept_tensors_only(modules: tuple[ModuleType, ...]) -> None:
                 if at_home is function:
                     setattr(home, function.__name__, trying)
                 setattr(module, name, trying)
+                _replace_elsewhere(name, function, trying)
+
+
+def _replace_elsewhere(name: str, function: Callable[..., Any], trying: Callable[..., Any]) -> None:
+    """Modules that have taken over the function by its name have this one: it is the same wherever it is looked for."""
+    for place, module in list(sys.modules.items()):
+        if place.startswith("netcl.") and vars(module).get(name) is function:
+            setattr(module, name, trying)
 
 
 def _trying(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from math import prod
 from typing import Any
 
 from netcl.core import dtypes
+from netcl.core.warning import warn
 from netcl.graph import flags
 from netcl.graph.value import record_scalar, user_line
 from netcl.ops.elementwise import check_devices, literal
@@ -35,14 +34,6 @@ def legacy_reduction(size_average: Any, reduce: Any, reduction: Any) -> Any:
     found = "none" if not reduced else "mean" if averaged else "sum"
     warn(f"size_average and reduce are deprecated; use reduction={found!r} instead")
     return found
-
-
-def warn(text: str) -> None:
-    """A warning at the user's line, however many of netcl's functions lie between."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "netcl":
-        frame, level = frame.f_back, level + 1
-    warnings.warn(text, stacklevel=level)
 
 
 def check_tensors(name: str, **tensors: Any) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import log, pi
 from typing import Any
 
+from netcl.core.warning import warn
 from netcl.ops.creation import full
-from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction, new_site, warn
+from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction, new_site
 from netcl.ops.losses.pointwise import Pointwise, checked
 from netcl.tensor import Tensor
 

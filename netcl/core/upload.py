@@ -7,7 +7,6 @@ only behind a marker in the kernels' queue, and the kernels' queue gets a barrie
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,8 @@ class _Memory:
     def __init__(self, device: Device, spare: int) -> None:
         self.device = device
         self.spare = spare  # dead buffers of one size that may wait for their kernels before one of them is waited for
-        self.lock = threading.RLock()
+        # The pool's own: a buffer may die, by the garbage collector, where that is held.
+        self.lock = device.pool.lock
         self.in_use = self.reserved = 0
         self.cached_limit: float = float("inf")
         self.bins: defaultdict[int, list[Any]] = defaultdict(list)  # dead, with their last use enqueued
@@ -60,10 +60,9 @@ class _Memory:
                 marker, mem = waiting.popleft()
                 before = [] if _done(marker) else [marker]
             else:
-                with pool.lock:
-                    mem, before = pool._create(nbytes, capacity), []
-                    pool.in_use += capacity
-                    pool.peak = max(pool.peak, pool.in_use)
+                mem, before = pool._create(nbytes, capacity), []
+                pool.in_use += capacity
+                pool.peak = max(pool.peak, pool.in_use)
                 self.reserved += capacity
             self.in_use += capacity
             return Buffer(mem, nbytes, capacity, self.device, self), before  # type: ignore[arg-type]
@@ -80,10 +79,8 @@ class _Memory:
                 mem.release()
                 freed += capacity
             self.reserved -= freed
-        pool = self.device.pool
-        with pool.lock:
-            pool.in_use -= freed
-            pool.reserved -= freed
+            self.device.pool.in_use -= freed
+            self.device.pool.reserved -= freed
 
     def close(self) -> None:
         """From now on what dies goes back to the device."""

@@ -66,7 +66,8 @@ def test_nothing_is_read_and_as_many_kernels_run_for_each_batch() -> None:
         counts.append((int(reads), int(launches)))
     assert counts[0][0] == counts[1][0] == counts[2][0]
     assert counts[1][1] - counts[0][1] == counts[2][1] - counts[1][1]
-    assert (counts[1][1] - counts[0][1]) / 5 <= 14, "more than 14 kernels for a step and a batch of validation"
+    most = 14 if nc.current_device().target == "cpu" else 30  # for a step and a batch of validation
+    assert (counts[1][1] - counts[0][1]) / 5 <= most
 
 
 def test_regression_tells_loss_mae_and_r2(capsys) -> None:

@@ -84,7 +84,10 @@ def apply(root: Path, diff: str) -> None:
     path.write_text(before.replace(old, new))
 
 
-@pytest.mark.parametrize("name", ["amp.md", "jit.md", "losses.md", "debugging.md", "own_operations.md", "training.md"])
+RUN = "amp.md jit.md losses.md debugging.md functional.md own_operations.md training.md".split()
+
+
+@pytest.mark.parametrize("name", RUN)
 def test_the_examples_of_a_document_print_what_it_shows(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

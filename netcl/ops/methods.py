@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from netcl.autograd.autocast import in_float32
 from netcl.core.absent import method_getattr
 from netcl.ops import (
     activations,
@@ -68,6 +69,11 @@ def _reflected(function: Any) -> Any:
     return lambda self, other: function(other, self)
 
 
+def _number_over(self: Tensor, other: Any) -> Tensor:
+    """other / self, which autocast has in float32, as a reciprocal."""
+    return division.true_divide(other, in_float32(self))
+
+
 def _unless_foreign(function: Any) -> Any:
     """== and != with something that is no number or array: Python says that the two differ."""
 
@@ -82,7 +88,7 @@ _METHODS: dict[str, Any] = {
     "where": _where, "polygamma": special.polygamma_method, **conversion.METHODS_BY_NAME, **queries.METHODS_BY_NAME,
     "__add__": elementwise.add, "__radd__": elementwise.add, "__sub__": elementwise.sub,
     "__rsub__": _reflected(elementwise.sub), "__mul__": elementwise.mul, "__rmul__": elementwise.mul,
-    "__truediv__": division.true_divide, "__rtruediv__": _reflected(division.true_divide),
+    "__truediv__": division.true_divide, "__rtruediv__": _number_over,
     "__floordiv__": division.floor_divide, "__rfloordiv__": _reflected(division.floor_divide),
     "__mod__": division.remainder, "__rmod__": _reflected(division.remainder),
     "__divmod__": division.divide_both_ways, "__rdivmod__": _reflected(division.divide_both_ways),

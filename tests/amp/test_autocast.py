@@ -35,7 +35,8 @@ FLOAT32 = {
         "acos asin cosh erfinv exp expm1 log log10 log1p log2 mean norm prod reciprocal rsqrt sinh square std sum tan "
         "var"
     ).split()},
-    "pow": lambda x: x**2, "pow 3": lambda x: x**3, "pow 2.5": lambda x: x**2.5, "rpow": lambda x: 2.0**x,
+    "pow": lambda x: x**2,
+    "pow 3": lambda x: x**3, "pow 2.5": lambda x: x**2.5, "rpow": lambda x: 2.0**x, "over": lambda x: 1 / x,
     "cumsum": lambda x: x.cumsum(0), "cumprod": lambda x: x.cumprod(0), "logsumexp": lambda x: x.logsumexp(1),
     "softmax": lambda x: x.softmax(1), "log_softmax": lambda x: x.log_softmax(1), "softmin": lambda x: F.softmin(x, 1),
     "softplus": F.softplus, "layer_norm": lambda x: F.layer_norm(x, (8,)), "normalize": F.normalize,

@@ -121,7 +121,7 @@ class Recorded:
         return self.forward.metas
 
 
-composite("recorded", lambda operands, arg: arg.metas, lambda *values: values[-1].forward.expand(values[:-1]))
+composite("recorded", lambda operands, arg: arg.metas, lambda *values: values[-1].expand(values[:-1]))
 
 
 class Analysis:

@@ -97,7 +97,7 @@ class Recorder:
         """Let go of what the tensors were before, so that results may take over their memory."""
         for value in self.before:
             value.origin = None
-        self.before = []
+        self.before, self.gradients, self.uploads, self.trace = [], [], [], None
 
     def roll_back(self) -> None:
         """Tensors, gradients and places that hold tensors are again what they were."""

@@ -22,6 +22,7 @@ from netcl.graph.live import Live, evaluator, peek
 from netcl.graph.plan import Plan, overwritten, pack_offset, plan_for, statistics
 from netcl.graph.value import Trace, Value, record_scalar, record_with_numbers, scalar_records
 from netcl.jit.recorded import Recorded
+from netcl.jit.watch import equal
 from netcl.tensor import Tensor, from_data, upload
 
 _NONE: set[Any] = set()
@@ -148,7 +149,8 @@ class Replay:
             if id(arguments[number]) in self.own:
                 return None
         for cell, content in self.cells:
-            if cell.cell_contents is not content:
+            now = cell.cell_contents
+            if now is not content and not equal(now, content):
                 return None
         for container in self.containers:
             if not container.same(self.volatile.get(id(container), _NONE)):
@@ -275,7 +277,7 @@ class Replay:
         recorded = self.recorded
         trace = Trace(recorded.device)
         trace.records = [*layouts, *(scalar_records[kind] for kind in recorded.kinds)]
-        trace.add_results("recorded", range(len(trace.records)), recorded, recorded.metas)
+        trace.add_results("recorded", range(len(trace.records)), recorded.forward, recorded.metas)
         first = len(layouts) + len(recorded.kinds) + 1
         trace.inputs = [_Layout() for _ in layouts]  # type: ignore[misc]  # all that is asked of them: are they one
         whole = [k for k in free if layouts[k][1][2] is None and not layouts[k][1][3]]
@@ -327,7 +329,7 @@ class Replay:
         values = []
         if recorded.device is not None and recorded.metas:
             kinds = recorded.kinds
-            values = list(record_with_numbers("recorded", operands, recorded, numbers, kinds, recorded.device))
+            values = list(record_with_numbers("recorded", operands, recorded.forward, numbers, kinds, recorded.device))
         return self._settle(tensors, operands, values, (), sources, recorded.writes)
 
     def _operand(self, kind: str, what: Any, tensors: list[Any], sources: list[Any]) -> Value:
@@ -352,10 +354,10 @@ class Replay:
             Tensor._wrap(record_scalar(number, kind, recorded.device))
             for number, kind in zip(numbers, recorded.dtypes, strict=True)
         ]
-        values = record_with_numbers("recorded", [t._value for t in wrapped], recorded, (), (), recorded.device)
+        values = record_with_numbers("recorded", [t._value for t in wrapped], recorded.forward, (), (), recorded.device)
         results = tuple(Tensor._wrap(value) for value in values)
         assert recorded.rule is not None
-        tape._connect("recorded", recorded.rule, wrapped, recorded, results)
+        tape._connect("recorded", recorded.rule, wrapped, recorded.forward, results)
         for number, result in enumerate(results):
             if number not in recorded.live:
                 result._tracked, result._node, result._output = False, None, 0

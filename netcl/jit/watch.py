@@ -27,10 +27,12 @@ LIMIT = 20_000  # containers and tensors that are watched before a function is g
 
 
 # What these do follows from their arguments.
-_PURE = frozenset("""
+_PURE = frozenset(
+    """
     builtins collections contextlib copy dataclasses enum functools itertools math netcl numbers operator string
     types typing warnings
-""".split())
+""".split()
+)
 _DOUBTFUL = frozenset("__import__ eval exec globals hash id input iter next open vars".split())
 
 
@@ -78,7 +80,7 @@ class Container:
         if all(map(is_, content, self.content)):
             return True
         return all(
-            new is old or _equal(new, old) or (key in volatile and isinstance(new, Tensor))
+            new is old or equal(new, old) or (key in volatile and isinstance(new, Tensor))
             for key, new, old in zip(keys, content, self.content, strict=True)
         )
 
@@ -96,10 +98,11 @@ class Container:
 
 
 def _equal_or_same(new: Any, old: Any) -> bool:
-    return new is old or _equal(new, old)
+    return new is old or equal(new, old)
 
 
-def _equal(new: Any, old: Any) -> bool:
+def equal(new: Any, old: Any) -> bool:
+    """Whether two constants are the same number or text."""
     return type(new) is type(old) and type(new) in CONSTANTS and (new == old or (new != new and old != old))
 
 

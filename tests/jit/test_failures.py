@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import weakref
 from typing import Any
 
 import pytest
@@ -214,3 +215,25 @@ def test_twenty_thousand_steps_in_constant_memory(compiled: bool) -> None:
     assert after[0] == before[0]
     assert after[1] == before[1]
     assert after[2] - before[2] < 4096  # KiB of the host's memory
+
+
+def test_nothing_is_kept_of_a_function_that_is_gone() -> None:
+    """Neither the recording nor the plans that it made hold on to the model, its state or its gradients."""
+    gc.collect()
+    before = nc.profiler.memory_in_use()
+    model, _, step = training()
+    x, y = nc.tensor(X), nc.tensor(Y)
+    for _ in range(4):
+        loss = step(x, y)
+    gradients = sum(p.grad.nbytes for p in model.parameters())
+    held = weakref.ref(model)
+    model.zero_grad()
+    gc.collect()
+    without = nc.profiler.memory_in_use()
+    step(x, y)
+    assert nc.profiler.memory_in_use() - without <= 2 * gradients + 4096
+    del model, step, x, y, loss, _
+    gc.collect()
+    nc.synchronize()
+    assert held() is None
+    assert nc.profiler.memory_in_use() - before <= 16_384  # what the last plan keeps for its next run

@@ -242,7 +242,7 @@ class Analysis:
             self.new[id(tensor)] = number = len(self.tensors)
             self.tensors.append(tensor)
             if tensor._storage is not None and tensor._storage.others(tensor):
-                raise CannotRepeat("two of its results share their elements")
+                raise CannotRepeat("a result of it is a view of another tensor that is still there")
             where = self.where(tensor._value)
             node = tensor._node
             if node is not None and not node.released:

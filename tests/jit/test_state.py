@@ -428,3 +428,13 @@ def test_what_comes_from_elsewhere_is_confirmed_by_a_second_recording() -> None:
     assert len(set(found)) == 3
     with pytest.warns(nc.JitWarning, match="something else at each call"):
         compiled(nc.ones(1))
+
+
+def test_results_that_share_elements_go_on_sharing_them() -> None:
+    function = nc.jit_compile(lambda x: x[0])
+    x = nc.zeros(2, 2)
+    with pytest.warns(nc.JitWarning, match="is a view of another tensor"):
+        function(x)
+    for _ in range(2):
+        function(x).add_(1.0)
+    assert x.tolist() == [[2.0, 2.0], [0.0, 0.0]]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = {"netcl 0.4.4": ["netcl==0.4.4"], "tinygrad": ["tinygrad", "numpy"]}
-LIMIT = 20  # seconds for one case
+LIMIT = 12  # seconds for one case
 NOTE = (
     "In processes of their own, so these samples don't alternate with those above; minima (and medians), each waited "
     "for. netcl 0.4.4: `autograd.mse_loss` (a sum, there is no mean) and `autograd.cross_entropy`, whose targets are "

@@ -13,6 +13,7 @@ import numpy as np
 
 from netcl.autograd import tape
 from netcl.core import dtypes
+from netcl.graph.batching import Batched, hide, levels_of
 from netcl.graph.primitives import Primitive, register
 from netcl.tensor import Tensor, to_host, upload
 
@@ -31,24 +32,40 @@ def on_host(op: str, function: Callable, operands: Sequence[Tensor], rule: Calla
 
     LinAlgError where NumPy raises its own.
     """
-    if any(operand._value.level for operand in operands):
-        raise NotImplementedError(
-            f"vmap: {op.replace('_', '.', 1)} is computed on the host and has no batching rule; call it outside vmap, "
-            "on a batch of matrices"
-        )
+    levels = sorted({level for operand in operands for level in levels_of(operand._value)})
     try:
         with np.errstate(all="ignore"):
-            found = function(*[to_host(operand._value) for operand in operands])
+            found = function(*_arrays(operands, levels))
     except np.linalg.LinAlgError as error:
         raise LinAlgError(
             f"{op.replace('_', '.', 1)}: {str(error)[:1].lower()}{str(error)[1:]} (shape {list(operands[0].shape)})"
         ) from None
     several = isinstance(found, tuple)
     device = operands[0]._value.device
-    results = tuple(Tensor._wrap(upload(np.array(r, order="C"), device)) for r in (found if several else (found,)))
+    values = [upload(np.array(r, order="C"), device) for r in (found if several else (found,))]
+    for level in levels:
+        values = [hide(value, level) for value in values]
+    results = tuple(map(Tensor._wrap, values))
     if rule is not None and tape.is_grad_enabled() and any(operand._tracked for operand in operands):
         tape._connect(op, rule, operands, arg, results)
     return results if several else results[0]
+
+
+def _arrays(operands: Sequence[Tensor], levels: list[int]) -> list[np.ndarray]:
+    """The operands on the host. Inside maps all samples are there, along axes in front: NumPy takes batches of
+    matrices."""
+    rank = max(operand.ndim for operand in operands)
+    arrays = []
+    for operand in operands:
+        value, sizes = operand._value, levels_of(operand._value)
+        while isinstance(value, Batched):
+            value = value.inner
+        array = to_host(value)
+        if levels:
+            front = [sizes.get(level, 1) for level in levels]
+            array = array.reshape(*front, *[1] * (rank - operand.ndim), *operand.shape)
+        arrays.append(array)
+    return arrays
 
 
 def check_matrices(name: str, input: Any, square: bool = True) -> None:

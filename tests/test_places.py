@@ -121,3 +121,20 @@ def test_modules_have_their_longer_names():
     assert nc.nn.modules.pixelshuffle.PixelShuffle is nc.nn.PixelShuffle
     assert nc.nn.modules.loss.MSELoss is nc.nn.MSELoss
     assert nc.nn.modules.Module is nc.nn.Module
+
+
+def test_places_of_a_flattened_tensor_and_parts(torch):
+    def program(t):
+        x = t.arange(10.0)
+        first, second = x.unsafe_chunk(2)
+        first.add_(1)
+        return [
+            *t.unravel_index(t.tensor([[0, 5], [23, 7]]), (2, 3, 4)), *t.unravel_index(t.tensor(4), 6), x, second,
+            *x.unsafe_split(4), *t.unsafe_split(x, 5), t.tensor([x.is_pinned(), x.is_shared()]),
+        ]  # fmt: skip
+
+    for one, other in zip(program(nc), program(torch), strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+        assert str(one.dtype)[6:] == str(other.dtype)[6:]
+    with pytest.raises(TypeError, match="integer"):
+        nc.unravel_index(nc.ones(2), (2, 3))

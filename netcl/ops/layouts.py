@@ -21,7 +21,8 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
 
     Input's own offset is taken where none is given. RuntimeError for places outside the memory, for negative strides,
     and for a view with gaps where what it is a view of is gone. It is made of slices and windows (`Tensor.unfold`):
-    where steps are shorter than what they step over, it can be read and differentiated, but not written to.
+    where steps are shorter than what they step over, it can be read and differentiated, but not written to. A gradient
+    goes to all of the memory that is shown; PyTorch's only to what of it a view that was the input shows.
 
     >>> import netcl as nc
     >>> nc.arange(5).as_strided((3, 3), (1, 1)).tolist()

@@ -16,7 +16,7 @@ __all__ = """
     use_deterministic_algorithms
 """.split()
 METHODS = """
-    __contains__ conj conj_physical get_device is_conj is_neg ndimension resolve_conj resolve_neg
+    __contains__ conj conj_physical get_device is_conj is_neg is_pinned is_shared ndimension resolve_conj resolve_neg
 """.split()
 METHODS_BY_NAME: dict[str, Any] = {
     name: property(lambda input: False, doc="False: netcl has no such tensors.")
@@ -115,3 +115,13 @@ def is_inference(input: Tensor) -> bool:
 def get_device(input: Tensor) -> int:
     """The number of the GPU that the tensor is on, -1 on another device."""
     return input.device.kind_index if input.device.kind == "gpu" else -1
+
+
+def is_pinned(input: Tensor) -> bool:
+    """False: the elements are in a device's memory."""
+    return False
+
+
+def is_shared(input: Tensor) -> bool:
+    """False: processes don't share a device's memory."""
+    return False

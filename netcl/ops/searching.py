@@ -1,4 +1,4 @@
-"""Finding places and members in sorted sequences: searchsorted, bucketize, isin."""
+"""Finding places and members in sorted sequences: searchsorted, bucketize, isin; places as coordinates."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from netcl.autograd.tape import apply
 from netcl.core import dtypes
 from netcl.core.dtypes import promote
 from netcl.ops.creation import full, tensor, zeros
+from netcl.ops.division import floor_divide, remainder
 from netcl.ops.elementwise import as_tensor_like, check_devices
+from netcl.ops.shape import sizes
 from netcl.ops.sorting import picked, sort
 from netcl.tensor import Tensor
 
-__all__ = ["bucketize", "isin", "searchsorted"]
+__all__ = ["bucketize", "isin", "searchsorted", "unravel_index"]
 METHODS: list[str] = []
 
 
@@ -105,3 +107,22 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     places = _search(known, wanted, "below").clamp(max=known.numel() - 1)
     hit = picked(known, 0, places.reshape(-1)).reshape(wanted._value.shape) == wanted
     return hit.logical_not() if invert else hit
+
+
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """Places in a flattened tensor as coordinates, one tensor for each dimension of its shape.
+
+    >>> import netcl as nc
+    >>> [c.tolist() for c in nc.unravel_index(nc.tensor([0, 5]), (2, 3))]
+    [[0, 1], [0, 2]]
+    """
+    if not isinstance(indices, Tensor) or indices.dtype.category != 1:
+        raise TypeError("unravel_index: expected indices as an integer tensor")
+    lengths = sizes("unravel_index", (shape,) if not isinstance(shape, int) else ((shape,),))
+    if any(length < 0 for length in lengths):
+        raise ValueError(f"unravel_index: sizes must not be negative, got {list(lengths)}")
+    coordinates = []
+    for length in reversed(lengths):
+        coordinates.append(remainder(indices, length).long())
+        indices = floor_divide(indices, length)
+    return tuple(reversed(coordinates))

@@ -10,7 +10,10 @@ from netcl.core import dtypes
 from netcl.ops.shape import axis_of
 from netcl.tensor import Tensor
 
-__all__ = "chunk dsplit hsplit split split_with_sizes tensor_split unbind vsplit".split()
+__all__ = """
+    chunk dsplit hsplit split split_with_sizes tensor_split unbind unsafe_chunk unsafe_split unsafe_split_with_sizes
+    vsplit
+""".split()
 METHODS = __all__
 
 
@@ -117,3 +120,18 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     shape = input._value.shape
     kept = shape[:axis] + shape[axis + 1 :]
     return tuple(input.narrow(axis, place, 1).reshape(kept) for place in range(shape[axis]))
+
+
+def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """As chunk: here the parts may be written to in any case."""
+    return chunk(input, chunks, dim)
+
+
+def unsafe_split(tensor: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """As split: here the parts may be written to in any case."""
+    return split(tensor, split_size, dim)
+
+
+def unsafe_split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """As split_with_sizes: here the parts may be written to in any case."""
+    return split_with_sizes(input, split_sizes, dim)

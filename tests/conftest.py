@@ -172,6 +172,9 @@ def forget() -> None:
     custom = sys.modules.get("netcl.ops.custom")
     for name in list(custom._registered) if custom is not None else ():
         custom.unregister_primitive(name)
+    budget = sys.modules.get("netcl.graph.budget")
+    if budget is not None:
+        budget.state.limit = None
     flags = sys.modules.get("netcl.graph.flags")
     for device, raised in list(flags._by_device.items()) if flags is not None else ():
         if raised.pending:

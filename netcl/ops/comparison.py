@@ -36,12 +36,7 @@ IN_PLACE = "clamp clamp_max clamp_min clip copysign heaviside nan_to_num nextaft
 fmax = binary("fmax", "The larger of each pair; a NaN loses against a number.")
 fmin = binary("fmin", "The smaller of each pair; a NaN loses against a number.")
 copysign = binary("copysign", "The magnitude of input with the sign of other (that of -0.0 too).")
-_nextafter = binary("nextafter", "")
-
-
-def nextafter(input: Any, other: Any) -> Tensor:
-    """The next floating-point number after input in the direction of other. It has no derivative: backward raises."""
-    return refuse_way_back("nextafter", _nextafter(input, other), [t for t in (input, other) if isinstance(t, Tensor)])
+nextafter = binary("nextafter", "The next floating-point number after input in the direction of other.")
 
 
 # ---- bounds ------------------------------------------------------------------------------------------------------
@@ -114,12 +109,15 @@ def angle(input: Tensor) -> Tensor:
 
 
 def heaviside(input: Tensor, values: Tensor) -> Tensor:
-    """0 where input < 0, 1 where it is > 0, and values where it is 0. RuntimeError for different dtypes."""
+    """0 where input < 0, 1 where it is > 0, and values where it is 0. It has no derivative: backward raises.
+
+    RuntimeError for different dtypes.
+    """
     check_devices("heaviside", input, values)
     if input.dtype is not values.dtype:
         raise RuntimeError(f"heaviside: expected tensors of one dtype, got {input.dtype} and {values.dtype}")
     step = apply("cast", (gt(input, 0),), input.dtype.name)
-    return where(eq(input, 0), values.detach(), step)
+    return refuse_way_back("heaviside", where(eq(input, 0), values.detach(), step), (input, values))
 
 
 # ---- kinds of numbers --------------------------------------------------------------------------------------------

@@ -63,5 +63,5 @@ def _areas(name: str, y: Tensor, x: Tensor | None, dx: Any, dim: int) -> Tensor:
             raise RuntimeError(f"{name}: x has {x.shape[0]} places, y {size} along dimension {dim}; they must match")
         widths = x.diff().reshape(-1, *[1] * (y.ndim - 1 - axis)) if x.ndim == 1 else x.diff(dim=dim)
     if y.dtype.category < 2:
-        y = y.to(dtypes.default_float)
+        y = y.to(x.dtype if x is not None and x.dtype.category == 2 else dtypes.default_float)
     return (y.narrow(axis, min(1, size), max(size - 1, 0)) + y.narrow(axis, 0, max(size - 1, 0))) * 0.5 * widths

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from netcl.core.dtypes import promote
 from netcl.graph.primitives import broadcast_shapes
 from netcl.ops.elementwise import check_devices
 from netcl.ops.norms import vector_norm
@@ -63,7 +64,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     """
     check_devices("cosine_similarity", x1, x2)
     shape = broadcast_shapes("cosine_similarity", [x1._value.shape, x2._value.shape])
-    x1, x2 = x1.expand(shape), x2.expand(shape)
+    dtype = promote(x1.dtype, x2.dtype)
+    x1, x2 = x1.to(dtype).expand(shape), x2.to(dtype).expand(shape)
     lengths = [_at_least(vector_norm(x, 2, dim, keepdim=True), eps) for x in (x1, x2)]
     return ((x1 / lengths[0]) * (x2 / lengths[1])).sum(dim)
 

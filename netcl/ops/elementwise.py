@@ -220,6 +220,8 @@ def _scaled(name: str, word: str, input: Any, other: Any, factor: Number) -> Any
     categories = [operand.dtype.category for operand in (input, other) if isinstance(operand, Tensor)]
     if isinstance(factor, float) and not isinstance(input, float) and max(categories, default=2) < 2:
         raise RuntimeError(f"{name}: for integer tensors {word} must be an integer, got {factor}")
+    if isinstance(other, Tensor) and isinstance(input, Tensor) and other.dtype.category < input.dtype.category:
+        other = cast(other, input.dtype)  # before it becomes float32, or int64
     product = other * factor
     return cast(product, dtypes.bool_) if isinstance(other, Tensor) and not max(categories) else product
 
@@ -306,8 +308,9 @@ def float_power(input: Any, exponent: Any) -> Tensor:
 
 
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
-    """input * 2 ** other."""
-    return mul(input, exp2(other))
+    """input * 2 ** other, in input's dtype where that is a floating-point one and other's is not."""
+    product = mul(input, exp2(other))
+    return cast(product, input.dtype) if other.dtype.category < 2 == input.dtype.category else product
 
 
 def deg2rad(input: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 from netcl.autograd.autocast import lowered
+from netcl.core.dtypes import promote
 from netcl.ops.elementwise import check_devices
 from netcl.ops.linalg import bmm, matmul
 from netcl.ops.shape import axis_of, expand
@@ -147,8 +148,13 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
 
 
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """beta * input + alpha * outer(vec1, vec2)."""
-    return _added("addr", input, outer(*lowered(vec1, vec2)), beta, alpha)
+    """beta * input + alpha * outer(vec1, vec2), in the dtype that the three are promoted to."""
+    product = outer(*lowered(vec1, vec2))
+    if input.dtype is not product.dtype:
+        input = lowered(input)[0]
+        dtype = promote(input.dtype, product.dtype)
+        input, product = input.to(dtype), product.to(dtype)
+    return _added("addr", input, product, beta, alpha)
 
 
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:

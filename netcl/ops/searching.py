@@ -27,7 +27,8 @@ def searchsorted(
     them with right=True (side="right").
 
     sorted_sequence is 1-d, or has input's shape apart from the last dimension. sorter is the permutation that sorts
-    it, where it is not in order. int64, or int32 with out_int32. RuntimeError for other shapes or dtypes.
+    it, where it is not in order. int64, or int32 with out_int32. The two are compared in the dtype that
+    they are promoted to. RuntimeError for other shapes.
 
     >>> import netcl as nc
     >>> nc.searchsorted(nc.tensor([1, 3, 5]), nc.tensor([3, 6]))
@@ -40,10 +41,8 @@ def searchsorted(
     right = right or side == "right"
     values = input if isinstance(input, Tensor) else tensor(input, sorted_sequence.dtype, sorted_sequence.device)
     check_devices("searchsorted", sorted_sequence, values)
-    if sorted_sequence.dtype is not values.dtype:
-        raise RuntimeError(
-            f"searchsorted: the sequence is {sorted_sequence.dtype}, the values are {values.dtype}; convert with .to()"
-        )
+    both = promote(sorted_sequence.dtype, values.dtype)
+    sorted_sequence, values = sorted_sequence.to(both), values.to(both)
     if not sorted_sequence.ndim:
         raise RuntimeError("searchsorted: the sequence must have at least 1 dimension")
     sequence = sorted_sequence.detach()

@@ -71,6 +71,27 @@ def test_values_in_every_dtype_equal_pytorch(torch, device, dtype):
     assert not wrong, "\n".join(wrong)
 
 
+MIXED = [row for row in RECORDED if sum(numbers.follows for numbers in row.numbers()) > 1]
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_operands_of_different_dtypes_give_pytorchs_dtype(torch, data):
+    row = data.draw(st.sampled_from(MIXED), "row")
+    drawn = [data.draw(st.sampled_from(DTYPES), "dtype") for _ in row.numbers()]
+
+    def made(library: Any) -> list:
+        pairs = zip(row.numbers(), drawn, strict=True)
+        return [tensor(library, numbers, at, "contiguous", dtype) for at, (numbers, dtype) in enumerate(pairs)]
+
+    ours, theirs = attempt(nc, row, made(nc)), attempt(torch, row, made(torch))
+    if isinstance(theirs, Exception) and not isinstance(ours, Exception):
+        return  # netcl promotes what PyTorch's kernels do not mix
+    if not of_dtypes(row, ours, theirs):
+        found = disagreement(ours, theirs)
+        assert not found, f"{row.where}, {drawn}: {found}"
+
+
 # ---- wrong arguments ---------------------------------------------------------------------------------------------
 
 

@@ -213,7 +213,8 @@ class Rows:
         dtype = self._dtype(reduction, lanes)
         if dtype.compute == reduction.node.dtype.compute:
             return name
-        return cl.convert(name, dtype, reduction.node.dtype, lanes)
+        narrow = reduction.node.dtype in (dtypes.float16, dtypes.bfloat16)  # computed in float32, rounded when stored
+        return cl.convert(name, dtype, dtypes.float32 if narrow else reduction.node.dtype, lanes)
 
     def _know(self, reduction: Reduction, text: str, vector: bool, depth: int) -> None:
         dtype = reduction.node.dtype

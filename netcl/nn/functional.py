@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from netcl.autograd.tape import apply_composite
+from netcl.core import dtypes
 from netcl.graph import primitives
 from netcl.nn.dropping import (
     alpha_dropout,
@@ -122,6 +123,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _linear_infer(operands: Any, arg: Any) -> tuple:
     x, weight = operands[0], operands[1]
+    if x.dtype is dtypes.bool_:
+        raise NotImplementedError("linear: not defined for bool tensors; convert them with .int() or .float()")
     for other in operands[1:]:
         if other.dtype is not x.dtype:
             raise RuntimeError(

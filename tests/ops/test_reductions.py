@@ -52,6 +52,15 @@ def test_integer_and_bool_sums_are_int64_and_exact(target, torch):
     assert nc.tensor(big).sum().item() == int(big.sum())
 
 
+def test_totals_of_narrow_floats_are_right_to_the_last_bit(place, torch):
+    x = np.random.default_rng(2).standard_normal((2, 3, 40)).astype(np.float32)
+    for dtype, last_bit in (("float16", 2.0**-10), ("bfloat16", 2.0**-7)):
+        ours, theirs = nc.tensor(x).to(getattr(nc, dtype)), torch.tensor(x).to(getattr(torch, dtype))
+        made = [(ours.sum(dim), theirs.double().sum(dim)) for dim in (None, (0, 2), (1,))]
+        for mine, exact in made:
+            np.testing.assert_allclose(mine.float().numpy(), exact.numpy(), rtol=last_bit)
+
+
 def test_argmax_and_argmin_take_the_first_of_ties_and_nan_first(place):
     x = np.array([[1, 3, 3, 2], [np.nan, 5, np.nan, 1], [-np.inf, -np.inf, -1, -np.inf], [0, -0.0, 0, 0]], np.float32)
     for name in ("argmax", "argmin"):

@@ -231,6 +231,19 @@ def test_two_runs_give_the_same_bits(device):
     assert run() == run()
 
 
+@pytest.mark.long
+def test_two_runs_of_each_loss_give_the_same_bits(device):
+    for case in [*lc.ALL, *lc.OWN]:
+        inputs, options = lc.arrays(case, 300, 100)
+        runs = []
+        for _ in range(2):
+            loss, given = lc.run(nc, F, case, inputs, options, "sum", "float32")
+            loss.backward()
+            gradients = [x.grad.numpy().tobytes() for x in given[: case.differentiable]]
+            runs.append([loss.detach().numpy().tobytes(), *gradients])
+        assert runs[0] == runs[1], case.label
+
+
 def test_what_the_z_loss_and_focal_loss_add_up_to(device):
     draws = np.random.default_rng(5)
     x, y = draws.standard_normal((6, 4)) * 3, draws.integers(0, 4, 6)

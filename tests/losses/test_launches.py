@@ -153,3 +153,23 @@ def test_a_loss_in_the_middle_of_a_graph_takes_what_arrives_from_above(place, to
         grads.append([v.grad.numpy() for v in (a, b, c)])
     for ours, theirs in zip(*grads, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
+
+
+def test_no_loss_waits_for_the_device(monkeypatch):
+    """Neither its value nor its gradient reads anything back, whatever arrives from above."""
+    from netcl.core import launch
+    from netcl.graph.value import flush_thread
+
+    made = [of(case) for case in [lc.Case("cross_entropy", lc.classes), *lc.ALL, *lc.OWN]]
+    arriving = nc.ones(()) * 2
+    nc.synchronize()
+
+    def refused(*arguments: Any) -> None:
+        raise AssertionError("something was read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(launch, "read", refused)
+        for loss, tensors in made:
+            loss(*tensors).backward(arriving)
+        flush_thread()
+    nc.synchronize()

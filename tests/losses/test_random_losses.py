@@ -20,8 +20,11 @@ VIEWS = ["plain", "transposed", "every second", "reversed", "one row for all"]
 
 
 def viewed(module: Any, x: np.ndarray, view: str) -> Any:
-    """The array as a tensor whose memory is laid out in another way."""
-    kind = module.float32 if x.dtype.kind == "f" else None
+    """The array as a tensor whose memory is laid out in another way: float32 of netcl, the same numbers as float64 of
+    PyTorch, whose float32 may be nothing but rounding where terms cancel."""
+    kind = None
+    if x.dtype.kind == "f":
+        kind, x = (module.float32 if module is nc else module.float64), x.astype(np.float32)
     if view == "transposed" and x.ndim == 2:
         return module.tensor(x.T.copy(), dtype=kind).t()
     if view == "one row for all" and kind is not None:

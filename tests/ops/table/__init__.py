@@ -11,6 +11,7 @@ from table.exceptions import (
     HERE_ONLY,
     NO_GRADIENT_THERE,
     OTHER_DERIVATIVES,
+    OTHER_IN_DTYPES,
     OTHER_SHAPES,
     OTHER_VALUES,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "HERE_ONLY",
     "NO_GRADIENT_THERE",
     "OTHER_DERIVATIVES",
+    "OTHER_IN_DTYPES",
     "OTHER_SHAPES",
     "OTHER_VALUES",
     "ROWS",

@@ -101,7 +101,7 @@ def test_all_derivatives_by_strided_tensors(torch, device, layout):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("row", [row for row in ROWS if row.name in PECULIAR and not row.writes], ids=lambda row: row.where)
+@pytest.mark.parametrize("row", [r for r in ROWS if r.name in PECULIAR and not r.writes], ids=lambda row: row.where)
 def test_derivatives_that_are_not_pytorchs_are_right(row):
     given = Shared().tensors(row, dtype="float64")
     leaves = leaves_of(row, given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from netcl.jit.recorder import Recorder
 from netcl.jit.signature import Arguments
 from netcl.jit.watch import TooMuch, Watch
 from netcl.random import fork_rng
+from netcl.tensor import Tensor
 
 
 def explain(function: Callable, *args: Any, **kwargs: Any) -> Explanation:
@@ -28,8 +30,9 @@ def explain(function: Callable, *args: Any, **kwargs: Any) -> Explanation:
     function = function.__wrapped_by_jit__ if isinstance(function, Compiled) else function
     arguments = Arguments(args, kwargs)
     watch = Watch()
+    names = _names(function, args, kwargs)
     for number, tensor in enumerate(arguments.tensors):
-        watch.add_argument(tensor, f"argument {number}")
+        watch.add_argument(tensor, names.get(id(tensor), f"argument {number}"))
     try:
         watch.explore(function, [(item, type(item).__name__) for item in arguments.objects])
     except TooMuch as error:
@@ -39,6 +42,15 @@ def explain(function: Callable, *args: Any, **kwargs: Any) -> Explanation:
     if reason:
         print(f"\nnot replayed: {reason}")
     return found
+
+
+def _names(function: Callable, args: tuple, kwargs: dict) -> dict[int, str]:
+    """What the function calls the tensors that it is given."""
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):  # a builtin, or arguments that do not fit: calling it will say so
+        return {}
+    return {id(item): name for name, item in bound.items() if isinstance(item, Tensor)}
 
 
 def _recorded(function: Callable, watch: Watch, args: tuple, kwargs: dict) -> tuple[Explanation, str]:

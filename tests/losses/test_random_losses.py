@@ -50,7 +50,7 @@ def check(torch: Any, case: lc.Case, size: tuple[int, int], seed: int, view: str
         found.append([loss.detach().numpy(), *(x.grad.numpy() for x in leaves[: case.differentiable])])
     for ours, theirs in zip(*found, strict=True):
         scale = max(1.0, float(np.abs(theirs[np.isfinite(theirs)]).max(initial=0.0)))
-        if case.make is lc.triplet:  # differences of distances, which are sums over the columns
+        if case.make in (lc.triplet, lc.layer):  # differences of what is summed over the columns
             scale = max(scale, size[1])
         np.testing.assert_allclose(
             ours, theirs, rtol=3e-5, atol=3e-6 * scale, err_msg=f"{case.label}, {size}, {seed}, {view}, {reduction}"

@@ -74,6 +74,6 @@ class References:
     def linear_mse(self, x: Any, weight: Any, y: Any, bias: Any = None, reduction: str = "mean") -> Any:
         return self.functional.mse_loss(self.functional.linear(x, weight, bias), y, reduction=reduction)
 
-    def linear_cross_entropy(self, x: Any, weight: Any, y: Any, bias: Any = None, **options: Any) -> Any:
+    def linear_cross_entropy(self, x: Any, layer: Any, y: Any, bias: Any = None, **options: Any) -> Any:
         z_scale = options.pop("lse_square_scale", 0.0)
-        return self.cross_entropy(self.functional.linear(x, weight, bias), y, lse_square_scale=z_scale, **options)
+        return self.cross_entropy(self.functional.linear(x, layer, bias), y, lse_square_scale=z_scale, **options)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from netcl.core.device import Device
 
 TARGETS = ("cpu", "gpu")
+# Folders whose tests make thousands of kernels: on the first runtime only. `make everywhere` runs them on each, and
+# the table of operations (tests/ops/test_table*.py) has rows for every runtime in any run.
+BROAD = ("amp", "autograd", "func", "losses", "ops")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,16 +68,23 @@ def usable_devices(config: pytest.Config) -> list[Device]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     own = {name for mark in metafunc.definition.iter_markers("parametrize") for name in str(mark.args[0]).split(",")}
     if "device" in metafunc.fixturenames and "device" not in own:
-        found = usable_devices(metafunc.config)
+        found = wanted_devices(metafunc)
         metafunc.parametrize("device", found, ids=[short_name(device) for device in found], indirect=True)
 
-
     if "place" in metafunc.fixturenames:
-        found = usable_devices(metafunc.config)
+        found = wanted_devices(metafunc)
         cases = [(device, device.target) for device in found]
         cases += [(device, kind) for device in found[:1] for kind in TARGETS if kind != device.target]
         names = [f"{short_name(device)}-{kind}" for device, kind in cases]
         metafunc.parametrize("place", cases, ids=names, indirect=True)
+
+
+def wanted_devices(metafunc: pytest.Metafunc) -> list[Device]:
+    """All that work; the first one in BROAD folders, unless -m long asks for everything."""
+    found = usable_devices(metafunc.config)
+    file = metafunc.definition.path
+    broad = file.parent.name in BROAD and not file.name.startswith("test_table")
+    return found[:1] if broad and not metafunc.config.getoption("-m") else found
 
 
 def short_name(device: Device) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TARGETS = ("cpu", "gpu")
 # Folders whose tests make thousands of kernels: on the first runtime only. `make everywhere` runs them on each, and
 # the table of operations (tests/ops/test_table*.py) has rows for every runtime in any run.
-BROAD = ("amp", "autograd", "func", "losses", "ops")
+BROAD = ("amp", "autograd", "func", "graph", "losses", "nn", "ops")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,7 +11,7 @@ import struct
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,11 +88,7 @@ def execute(trace: Trace) -> None:
         key = _key(trace, held)
         plan = _find(key)
     if plan is None:
-        from netcl.graph.planner import build
-
-        plan = build(trace, [position for position, _ in held], set(key[-1]))
-        statistics.planned += 1
-        _keep(key, plan)
+        plan = _make(key, trace)
     else:
         statistics.replayed += 1
     _run(plan, trace, dict(held))
@@ -103,12 +99,19 @@ def plan_for(trace: Trace, positions: list[int], free: tuple[int, ...]) -> Plan:
     key = _full_key(trace, positions, free)
     plan = _find(key)
     if plan is None:
-        from netcl.graph.planner import build
-
-        plan = build(trace, positions, set(free))
-        statistics.planned += 1
-        _keep(key, plan)
+        plan = _make(key, trace)
     assert isinstance(plan, Plan)
+    return plan
+
+
+def _make(key: tuple, trace: Trace) -> Plan:
+    """A plan that is not there yet, kept under its key."""
+    from netcl.graph.planner import build
+
+    positions, free = key[3], key[5]
+    plan = build(trace, list(positions), set(free))
+    statistics.planned += 1
+    _keep(key, plan)
     return plan
 
 
@@ -118,9 +121,12 @@ def _key(trace: Trace, held: list[tuple[int, Value]]) -> tuple:
 
 def _full_key(trace: Trace, positions: list[int], free: tuple[int, ...]) -> tuple:
     device = trace.device
-    records = tuple(trace.records)
-    settings = device.target, dtypes.default_float, budget.limit
-    return device, settings, records, tuple(positions), trace.sharing(), free
+    return device, settings(device), tuple(trace.records), tuple(positions), trace.sharing(), free
+
+
+def settings(device: Any) -> tuple:
+    """What plans depend on besides the work: the kind of code, the default dtype, the memory budget."""
+    return device.target, dtypes.default_float, budget.limit
 
 
 def _find(key: tuple) -> Any:
@@ -189,31 +195,38 @@ def overwritten(plan: Plan, interrupted: Interrupted) -> bool:
     return first is not None and interrupted.launched > first
 
 
-def _run(plan: Plan, trace: Trace, held: dict[int, Value]) -> None:
-    device = trace.device
-    inputs = trace.inputs
+def enqueue(plan: Plan, device: Any, inputs: list[Value], packed: list[bytes]) -> list[Any]:
+    """Launch a plan; the memory of every slot. Interrupted where a launch fails."""
     slots: list[Any] = [value.buffer for value in inputs]
     slots += [None] * (plan.slots - len(slots))
-    scalars = pack_numbers(plan, trace.scalars, inputs)
     if plan.checks:
         flags.mark_pending(device)
-    count = len(inputs)
+    replay(device, plan.steps, plan.memory, slots, packed)
+    return slots
+
+
+def realise(value: Value, inputs: list[Value], slots: list[Any], result: Sequence[Any]) -> None:
+    """Realise a result: (slot, strides, offset, its record as an input)."""
+    slot, strides, offset, value.input_record = result
+    value.buffer = slots[slot]
+    if strides is not None:
+        value.strides = strides
+    if slot < len(inputs):
+        offset += inputs[slot].offset
+    if offset:
+        value.offset = offset
+    value.trace = None
+
+
+def _run(plan: Plan, trace: Trace, held: dict[int, Value]) -> None:
+    inputs = trace.inputs
     try:
-        replay(device, plan.steps, plan.memory, slots, scalars)
+        slots = enqueue(plan, trace.device, inputs, pack_numbers(plan, trace.scalars, inputs))
     except Interrupted as interrupted:
         if overwritten(plan, interrupted):
             trace.spoilt = interrupted.error  # a second try would read what is overwritten
         raise interrupted.error from None
-    for position, slot, strides, offset, record in plan.results:
-        value = held[position]
-        value.buffer = slots[slot]
-        if strides is not None:
-            value.strides = strides
-        if slot < count:
-            offset += inputs[slot].offset
-        if offset:
-            value.offset = offset
-        value.input_record = record
-        value.trace = None
+    for position, *result in plan.results:
+        realise(held[position], inputs, slots, result)
     trace.records.clear()
-    trace.inputs.clear()
+    inputs.clear()

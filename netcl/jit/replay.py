@@ -13,13 +13,19 @@ from types import CellType
 from typing import Any
 
 from netcl.autograd import tape
-from netcl.core import dtypes
-from netcl.core.replay import Interrupted, replay
-from netcl.graph import flags
-from netcl.graph.budget import state as budget
+from netcl.core.replay import Interrupted
 from netcl.graph.effects import repeat, surroundings
 from netcl.graph.live import Live, evaluator, peek
-from netcl.graph.plan import Plan, overwritten, pack_offset, plan_for, statistics
+from netcl.graph.plan import (
+    Plan,
+    enqueue,
+    overwritten,
+    pack_offset,
+    plan_for,
+    realise,
+    settings,
+    statistics,
+)
 from netcl.graph.value import Trace, Value, record_scalar, record_with_numbers, scalar_records
 from netcl.jit.recorded import Recorded
 from netcl.jit.watch import equal
@@ -47,7 +53,7 @@ class _Direct:
         }
         self.in_place: list[tuple[int, Any]] = list(in_place.values())
         self.writes = [w for w in recorded.writes if w[1][0] != "result" or w[1][1] not in in_place]
-        self.new = [(*recorded.metas[k], k, *rest) for k, *rest in results if k not in in_place]
+        self.new = [(k, *recorded.metas[k], result) for k, *result in results if k not in in_place]
         packers = plan.scalar_packers
         self.packed = [pack(peek(n)) for pack, n in zip(packers, recorded.numbers, strict=True)]
         self.moving = [(k, packers[k], evaluator(n)) for k, n in enumerate(recorded.numbers) if type(n) is Live]
@@ -92,7 +98,6 @@ class Replay:
             if container.managed and isinstance(container.holder, dict) and recorded.effects
         ]
         self.directs = recorded.directs and self.distinct == len(self.used)
-        self.plans: dict[tuple, _Direct] = {}
         self.last: _Direct | None = None
         self.simple: list[tuple[int, bool, Any]] | None
         simple = [(where[1], tracked, node) for where, tracked, node in recorded.made if where[0] == "result"]
@@ -249,7 +254,7 @@ class Replay:
             return None
         layouts = [value.input_record or value.make_input_record() for value in values]
         device = self.recorded.device
-        key = layouts, free, device.target, dtypes.default_float, budget.limit
+        key = layouts, free, settings(device)
         direct = self.last
         if direct is not None and direct.key == key:
             return direct
@@ -288,13 +293,9 @@ class Replay:
         recorded, plan = self.recorded, direct.plan
         device = recorded.device
         operands = [tensors[number]._value for number in self.operands]
-        slots = [value.buffer for value in operands]
-        slots += [None] * (plan.slots - len(slots))
-        if plan.checks:
-            flags.mark_pending(device)
         statistics.replayed += 1
         try:
-            replay(device, plan.steps, plan.memory, slots, direct.numbers(sources, operands))
+            slots = enqueue(plan, device, operands, direct.numbers(sources, operands))
         except Interrupted as interrupted:
             if overwritten(plan, interrupted):
                 _spoil(device, [operands[k] for k in direct.overwritten], interrupted.error)
@@ -303,17 +304,9 @@ class Replay:
         if self.simple is None or self.returns_operands:
             for k, source in direct.in_place:
                 values[k] = operands[source]
-        count = len(operands)
-        for shape, dtype, k, slot, strides, offset, record in direct.new:
+        for k, shape, dtype, result in direct.new:
             values[k] = value = Value(shape, dtype, device)
-            value.buffer = slots[slot]
-            if strides is not None:
-                value.strides = strides
-            if slot < count:
-                offset += operands[slot].offset
-            if offset:
-                value.offset = offset
-            value.input_record = record
+            realise(value, operands, slots, result)
         return self._settle(tensors, operands, values, (), sources, direct.writes)
 
     # ---- as one operation among others ----

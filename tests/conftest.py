@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from netcl.core.device import Device
 
 TARGETS = ("cpu", "gpu")
-# Folders whose tests make thousands of kernels: on the first runtime only. `make everywhere` runs them on each, and
-# the table of operations (tests/ops/test_table*.py) has rows for every runtime in any run.
+# Folders whose tests make thousands of kernels: on the first runtime only, and without the driver's optimizer, which
+# takes most of a build. `make everywhere` runs them on each runtime, optimized; the table of operations
+# (tests/ops/test_table*.py) has rows for every runtime in any run.
 BROAD = ("amp", "autograd", "func", "graph", "losses", "nn", "ops")
 
 
@@ -83,8 +85,12 @@ def wanted_devices(metafunc: pytest.Metafunc) -> list[Device]:
     """All that work; the first one in BROAD folders, unless -m long asks for everything."""
     found = usable_devices(metafunc.config)
     file = metafunc.definition.path
-    broad = file.parent.name in BROAD and not file.name.startswith("test_table")
-    return found[:1] if broad and not metafunc.config.getoption("-m") else found
+    once = (is_broad(file) and not file.name.startswith("test_table")) or file.name == "test_same_script.py"
+    return found[:1] if once and not metafunc.config.getoption("-m") else found
+
+
+def is_broad(file: Path) -> bool:
+    return file.parent.name in BROAD
 
 
 def short_name(device: Device) -> str:
@@ -154,6 +160,20 @@ def mode(request: pytest.FixtureRequest) -> Iterator[str]:
 def torch() -> ModuleType:
     """PyTorch to compare with; the test is skipped where it is not installed."""
     return pytest.importorskip("torch")
+
+
+@pytest.fixture(autouse=True)
+def optimizer(request: pytest.FixtureRequest) -> None:
+    """Kernels of BROAD folders are built in a quarter of the time, all others as a user gets them."""
+    from netcl.core import program
+    from netcl.graph.plan import clear_plans
+
+    asked = request.config.getoption("-m") or request.config.getoption("--device")
+    wanted = bool(asked) or not is_broad(request.path)
+    if program.optimize is not wanted and "NETCL_OPTIMIZE" not in os.environ:
+        program.optimize = wanted
+        clear_plans()
+        program.forget_kernels()
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,8 @@ from netcl.core import cache, debug, fork, runtime
 if TYPE_CHECKING:
     from netcl.core.device import Device
 
-OPTIONS = "-cl-std=CL1.2"
-if os.environ.get("NETCL_OPTIMIZE") == "0":  # builds in a quarter of the time on Intel's runtime; for tests
-    OPTIONS += " -cl-opt-disable"
+OPTIONS = {True: "-cl-std=CL1.2", False: "-cl-std=CL1.2 -cl-opt-disable"}
+optimize = os.environ.get("NETCL_OPTIMIZE") != "0"  # without: built in a quarter of the time on Intel's runtime
 DISK_LIMIT = 512 * 2**20  # bytes of binaries kept; the least recently used go first
 MAX_PROGRAMS = int(os.environ.get("NETCL_MAX_PROGRAMS", "256"))  # in memory, the newest; 1 to 3 MB each
 _FORMAT = "netcl-program-2"  # change it when what is stored, or how it is built, changes
@@ -25,6 +24,7 @@ _MAGIC = b"NETCLBIN1\n"
 compile_count = 0  # kernels that were not in memory: taken from disk or built
 
 _lock = threading.Lock()  # held for dictionary work only, never while building
+_kernel_lock = threading.Lock()  # pyopencl generates code for each kernel object, and warns if two do so at once
 _kernels: dict[tuple[Device, str, str], Any] = {}
 _programs: dict[tuple[Device, str], Any] = {}
 _building: dict[tuple[Device, str], threading.Lock] = {}
@@ -43,7 +43,8 @@ def own_kernel(device: Device, source: str, name: str) -> Any:
     while program is None:  # another thread's programs may push it out between the two lines
         get_kernel(device, source, name)
         program = _programs.get((device, source))
-    return runtime.cl().Kernel(program, name)
+    with _kernel_lock:
+        return runtime.cl().Kernel(program, name)
 
 
 def _make_kernel(device: Device, source: str, name: str) -> Any:
@@ -61,7 +62,8 @@ def _make_kernel(device: Device, source: str, name: str) -> Any:
             program = _load_or_build(device, source)
         cl = runtime.cl()
         try:
-            kernel = cl.Kernel(program, name)
+            with _kernel_lock:
+                kernel = cl.Kernel(program, name)
         except cl.Error as error:
             raise RuntimeError(f"{device}: no kernel {name!r} in this program: {error}\n{_numbered(source)}") from error
         with _lock:
@@ -70,6 +72,14 @@ def _make_kernel(device: Device, source: str, name: str) -> Any:
             compile_count += 1
             _drop_oldest()
         return kernel
+
+
+def forget_kernels() -> None:
+    """Drop all that is in memory; what plans hold stays."""
+    with _lock:
+        _kernels.clear()
+        _programs.clear()
+        _building.clear()
 
 
 def _drop_oldest() -> None:
@@ -94,13 +104,13 @@ def _load_or_build(device: Device, source: str) -> Any:
     return program
 
 
-def build(device: Device, source: str, options: str = OPTIONS) -> Any:
+def build(device: Device, source: str) -> Any:
     """Build `source` for `device`, past all caches; RuntimeError with the log and the numbered source."""
     # pyopencl's Program class would add its include path and warn about every non-empty log; this one only builds.
     cl = runtime.cl()
     program = cl._cl._Program(device.context, source)
     try:
-        program._build(options.encode(), [device.cl_device])
+        program._build(OPTIONS[optimize].encode(), [device.cl_device])
     except cl.Error as error:
         log = _build_log(device, program)
         raise RuntimeError(
@@ -130,7 +140,7 @@ def _numbered(source: str) -> str:
 
 
 def _path(device: Device, source: str) -> Path:
-    key = f"{_FORMAT}\0{OPTIONS}\0{device.fingerprint}\0{source}"
+    key = f"{_FORMAT}\0{OPTIONS[optimize]}\0{device.fingerprint}\0{source}"
     return cache.cache_dir() / "programs" / (hashlib.sha256(key.encode()).hexdigest() + ".bin")
 
 

@@ -31,17 +31,17 @@ def lay_out(
     `free`: inputs that nothing else holds."""
     last_use = {node: n for n, source in enumerate(sources) for kind, node in source.arguments if kind == "buffer"}
     memory = Memory()
-    available = sorted(free, key=lambda node: slot_of[node])
+    pieces = _pieces(sources, made_at, wanted, last_use)
+    taken = _inputs_to_take(pieces, sources, wanted, sorted(free, key=lambda node: slot_of[node]), last_use)
     idle: list[tuple[int, int, int]] = []  # (bytes, slot, the launch that uses it last)
-    for piece in _pieces(sources, made_at, wanted, last_use):
-        slot = slot_of[piece.nodes[0]]
+    for piece in pieces:
+        first = piece.nodes[0]
+        slot = slot_of[first]
         if piece.nodes[-1] in wanted:
-            taken = _input_to_take(piece, sources, available, last_use) if len(piece.nodes) == 1 else None
-            if taken is None:
+            if first not in taken:
                 memory.results.append((slot, piece.size))
             else:
-                available.remove(taken)
-                memory.same.append((slot, slot_of[taken]))
+                memory.same.append((slot, slot_of[taken[first]]))
                 before = memory.overwrites_from
                 memory.overwrites_from = piece.first if before is None else min(before, piece.first)
         else:
@@ -80,14 +80,41 @@ def _pieces(
     return pieces
 
 
-def _input_to_take(
-    piece: Piece, sources: list[KernelSource], available: list[Node], last_use: dict[Node, int]
-) -> Node | None:
-    """An input's memory for a result: nobody else holds it, no later launch reads it, and this launch reads it, if at
-    all, at the very element that it writes."""
-    for owner in available:
+def _inputs_to_take(
+    pieces: list[Piece], sources: list[KernelSource], wanted: set[Node], free: list[Node], last_use: dict[Node, int]
+) -> dict[Node, Node]:
+    """Inputs whose memory results get: nobody else holds it, no later launch reads it, and the launch that writes it
+    reads it, if at all, at the very element. The nearest result goes into that of its origin, so that a tensor that is
+    updated stays where it is."""
+
+    def fits(owner: Node, piece: Piece) -> bool:
         last = last_use.get(owner, -1)
-        fits = nbytes(owner) == piece.size and last <= piece.first
-        if fits and (last < piece.first or (owner, piece.nodes[0]) in sources[piece.first].same_element):
-            return owner
-    return None
+        if nbytes(owner) != piece.size or last > piece.first:
+            return False
+        return last < piece.first or (owner, piece.nodes[0]) in sources[piece.first].same_element
+
+    taken: dict[Node, Node] = {}
+
+    def take(piece: Piece, owners: list[Node]) -> None:
+        result = piece.nodes[0]
+        owner = None if result in taken else next((owner for owner in owners if fits(owner, piece)), None)
+        if owner is not None:
+            taken[result] = owner
+            free.remove(owner)
+
+    results = [piece for piece in pieces if piece.nodes[-1] in wanted and len(piece.nodes) == 1]
+    origins = [(*_origin(piece.nodes[0]), piece) for piece in results]
+    for _, origin, piece in sorted(origins, key=lambda item: item[0]):
+        take(piece, [origin] if origin in free else [])
+    for piece in results:
+        take(piece, free)
+    return taken
+
+
+def _origin(node: Node) -> tuple[int, Node]:
+    """What a value begins with, and how many steps away it is: p and 1, for `p + rate * m`."""
+    steps = 0
+    while node.src:
+        node = node.src[0]
+        steps += 1
+    return steps, node

@@ -73,7 +73,7 @@ def launches() -> Iterator[list[str]]:
         launch.observers.remove(observe)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("layouts", ["NN", "NT", "TN", "TT"])
 def test_every_shape_in_every_orientation(layouts: str) -> None:
     for m, k, n in SHAPES:
@@ -82,7 +82,7 @@ def test_every_shape_in_every_orientation(layouts: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("seed", range(30))
 def test_random_products(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -96,7 +96,7 @@ def test_random_products(seed: int) -> None:
         close((product + nc.tensor(bias)).relu(), np.maximum(a.astype(float) @ b + bias, 0), k)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("layouts", ["SN", "NS", "FN", "NF", "FT"])
 def test_steps_offsets_and_negative_strides(layouts: str) -> None:
     for m, k, n in [(20, 160, 12), (70, 30, 66)]:
@@ -104,7 +104,7 @@ def test_steps_offsets_and_negative_strides(layouts: str) -> None:
         close(stored(a, layouts[0]) @ stored(b, layouts[1]), a.astype(float) @ b, k)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize(("m", "k", "n"), [(5, 7, 9), (17, 40, 33), (8, 130, 16)])
 def test_batches_also_broadcast(m: int, k: int, n: int) -> None:
     a, b = normal(6, m, k), normal(6, k, n)
@@ -118,7 +118,7 @@ def test_batches_also_broadcast(m: int, k: int, n: int) -> None:
     close(nc.tensor(several) @ nc.tensor(b[:3]), several.astype(float) @ b[:3], k)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 def test_rows_and_columns_that_repeat() -> None:
     row, column, full = normal(1, 40), normal(40, 1), normal(40, 50)
     close(nc.tensor(row).expand(30, 40) @ nc.tensor(full), np.repeat(row, 30, 0).astype(float) @ full, 40)
@@ -126,7 +126,7 @@ def test_rows_and_columns_that_repeat() -> None:
     close(nc.tensor(full.T.copy()) @ nc.tensor(column).expand(40, 70), expected, 40)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 def test_operands_that_are_not_in_memory_as_strides() -> None:
     x, w = normal(4, 6), normal(12, 50)
     turned = nc.tensor(x).transpose(0, 1)
@@ -137,7 +137,7 @@ def test_operands_that_are_not_in_memory_as_strides() -> None:
     close((nc.tensor(x) * 2).exp() @ nc.tensor(w[:6]), np.exp(2.0 * x) @ w[:6], 50)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 def test_a_sum_over_nothing_is_zero() -> None:
     a, b = np.zeros((3, 0), np.float32), np.zeros((0, 20), np.float32)
     close(nc.tensor(a) @ nc.tensor(b), np.zeros((3, 20)), 0)
@@ -145,7 +145,7 @@ def test_a_sum_over_nothing_is_zero() -> None:
     close((nc.tensor(a) @ nc.tensor(b) + nc.tensor(bias)).relu(), np.tile(bias, (3, 1)), 0)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 def test_an_operand_with_itself() -> None:
     x = normal(37, 45)
     t = nc.tensor(x)
@@ -153,7 +153,7 @@ def test_an_operand_with_itself() -> None:
     close(t.transpose(0, 1) @ t, x.T.astype(float) @ x, 37)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 def test_products_of_one_recording_and_of_moving_windows() -> None:
     data, w = normal(60, 24), normal(24, 18)
     t, weight = nc.tensor(data), nc.tensor(w)
@@ -165,10 +165,10 @@ def test_products_of_one_recording_and_of_moving_windows() -> None:
 # ---- dtypes ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("target")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize(("name", "tolerance"), [("float64", 1e-13), ("float16", 2e-3), ("bfloat16", 1e-2)])
-def test_other_floats(device: Any, name: str, tolerance: float) -> None:
-    if name == "float64" and not device.capabilities.fp64:
+def test_other_floats(name: str, tolerance: float) -> None:
+    if name == "float64" and not nc.current_device().capabilities.fp64:
         pytest.skip("no float64 on this device")
     kind = np.dtype(getattr(ml_dtypes, name, name))
     for m, k, n in [(3, 4, 5), (13, 33, 17), (16, 200, 10), (70, 1100, 66), (65, 40, 128)]:
@@ -180,14 +180,14 @@ def test_other_floats(device: Any, name: str, tolerance: float) -> None:
             close(found, expected, 0 if k < 1000 else 10, tolerance)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 def test_long_sums_of_halves_are_not_rounded_on_the_way() -> None:
     # 4096 ones: added up in float16 they would stop at 2048.
     ones = np.ones((20, 4096), np.float16)
     assert (nc.tensor(ones) @ nc.tensor(ones.T.copy())).numpy().tolist() == np.full((20, 20), 4096.0).tolist()
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("name", ["uint8", "int8", "int16", "int32", "int64"])
 def test_integers_wrap_as_in_numpy(name: str) -> None:
     a, b = RNG.integers(0, 120, (13, 40)).astype(name), RNG.integers(0, 120, (40, 21)).astype(name)
@@ -202,7 +202,7 @@ def gelu(x: Any, tanh: Callable[[Any], Any]) -> Any:
     return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize(
     ("m", "k", "n"), [(3, 7, 1), (3, 5, 2), (16, 128, 10), (33, 50, 65), (32, 64, 128), (20, 1200, 100)]
 )
@@ -226,7 +226,7 @@ def test_what_follows_is_in_the_same_launch(m: int, k: int, n: int) -> None:
         close(result, expected, k)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize(("m", "k", "n"), [(5, 33, 12), (40, 70, 36), (18, 1500, 66)])
 def test_several_outputs(m: int, k: int, n: int) -> None:
     a, w, bias = normal(m, k), normal(k, n), normal(n)
@@ -241,7 +241,7 @@ def test_several_outputs(m: int, k: int, n: int) -> None:
     close(halves, expected, 0, 2e-3 if k < 1000 else 4e-3)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize(("m", "n"), [(30, 64), (31, 50), (9, 10), (16, 7)])
 def test_a_result_that_takes_over_what_it_reads(m: int, n: int) -> None:
     """An update in place: elements at the edge must not be done twice."""
@@ -257,7 +257,7 @@ def test_a_result_that_takes_over_what_it_reads(m: int, n: int) -> None:
         close(value, expected, 80)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 def test_nan_and_infinity_stay_in_their_rows_and_columns() -> None:
     a, b, bias = normal(20, 30), normal(30, 36), normal(36)
     a[3, 4], b[5, 6], bias[7] = np.nan, np.inf, np.nan
@@ -268,7 +268,7 @@ def test_nan_and_infinity_stay_in_their_rows_and_columns() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 def test_gradients_of_a_layer() -> None:
     a, w, g = normal(24, 40), normal(18, 40), normal(24, 18)
     x, weight = nc.tensor(a, requires_grad=True), nc.tensor(w, requires_grad=True)

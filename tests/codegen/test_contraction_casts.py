@@ -38,7 +38,7 @@ def laid(array: np.ndarray, dtype: nc.DType, layout: str) -> nc.Tensor:
     return nc.tensor(array).to(dtype)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("layouts", ["NS", "NT", "TN"])
 @pytest.mark.parametrize(
     ("stored", "cast"), [(nc.float32, nc.bfloat16), (nc.float32, nc.float16), (nc.bfloat16, nc.float32)], ids=str
@@ -60,7 +60,7 @@ def test_factors_are_rounded_and_summed_wide(layouts, stored, cast):
         np.testing.assert_allclose(product.float().numpy(), exact, rtol=1.01 * size, atol=2e-5 * len(b) ** 0.5)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 def test_batches_views_of_casts_and_mixed_memory():
     a, b = RNG.standard_normal((3, 8, 20)).astype(np.float32), RNG.standard_normal((3, 9, 20)).astype(np.float32)
     left, right, low = nc.tensor(a), nc.tensor(b), nc.tensor(b).bfloat16()
@@ -82,7 +82,7 @@ def test_batches_views_of_casts_and_mixed_memory():
     )
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 def test_what_is_computed_is_cast_where_it_is_computed():
     x, w = nc.tensor(RNG.standard_normal((40, 50)).astype(np.float32)), nc.ones(50, 30)
     nc.synchronize()
@@ -93,7 +93,7 @@ def test_what_is_computed_is_cast_where_it_is_computed():
     np.testing.assert_allclose(product.float().numpy(), np.broadcast_to(exact, (40, 30)), rtol=0.005)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 def test_a_cast_that_is_kept_is_read():
     """One who holds the cast has its own memory; the product is the same."""
     x, w = nc.tensor(RNG.standard_normal((24, 50)).astype(np.float32)), nc.tensor(np.eye(50, dtype=np.float32))
@@ -102,7 +102,7 @@ def test_a_cast_that_is_kept_is_read():
     np.testing.assert_array_equal(product.float().numpy(), low.float().numpy())
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("dtype", [nc.bfloat16, nc.float16], ids=str)
 def test_nan_infinity_and_ties_are_rounded_as_everywhere(dtype):
     tie = 1 + (2.0**-8 if dtype is nc.bfloat16 else 2.0**-11)  # half-way between two numbers
@@ -119,7 +119,7 @@ def test_nan_infinity_and_ties_are_rounded_as_everywhere(dtype):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.usefixtures("device", "target")
+@pytest.mark.usefixtures("place")
 def test_what_follows_a_product_of_bfloat16_keeps_its_constants():
     """Assembly must not touch registers that the compiler keeps numbers in around it."""
     x, w = RNG.standard_normal((70, 96)).astype(np.float32), RNG.standard_normal((96, 100)).astype(np.float32)

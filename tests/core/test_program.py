@@ -30,9 +30,9 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     real = program.build
 
-    def counted(device: Device, source: str, options: str = program.OPTIONS) -> object:
+    def counted(device: Device, source: str) -> object:
         seen.append(source)
-        return real(device, source, options)
+        return real(device, source)
 
     monkeypatch.setattr(program, "build", counted)
     return seen

@@ -285,3 +285,28 @@ def test_a_copy_of_a_scheduled_optimizer_steps_its_own_parameters() -> None:
     q.grad = nc.ones(1)
     twin.step()
     assert (p.item(), q.item()) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_step_leaves_parameters_and_averages_where_they_are(compiled: bool) -> None:
+    """Gradients of the same size, made in the same launch, don't take their memory."""
+    weight, bias = (nc.tensor(np.ones((8, 8), np.float32), requires_grad=True) for _ in range(2))
+    optimizer = nc.optim.Adam([weight, bias])
+
+    def step() -> None:
+        optimizer.zero_grad()
+        (weight * 2 + bias).square().sum().backward()
+        optimizer.step()
+
+    run = nc.jit_compile(step) if compiled else step
+
+    def places() -> list[int]:
+        nc.synchronize()
+        averages = [optimizer.state[p][kind] for p in (weight, bias) for kind in ("exp_avg", "exp_avg_sq")]
+        return [id(t._value.buffer.mem) for t in (weight, bias, *averages)]
+
+    for _ in range(4):
+        run()
+    before = places()
+    run()
+    assert places() == before

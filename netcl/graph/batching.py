@@ -104,7 +104,7 @@ def total(value: Value, level: int) -> Value:
     assert isinstance(value, Batched)
     if value.level > level:
         return Batched(total(value.inner, level), value.level)
-    return view("reshape", record("sum", (value.inner,), (0,)), value.shape)
+    return record("sum", (value.inner,), ((0,), False))
 
 
 def _swapped(value: Value) -> Value:
@@ -191,7 +191,8 @@ def _one_decides(op: str, operands: list[_Operand], arg: Any, shape: Shape, dtyp
 
 
 def _reduce(op: str, operands: list[_Operand], arg: Any, shape: Shape, dtype: DType, size: int) -> Value:
-    return record(op, (operands[0].value,), tuple([axis + 1 for axis in arg]))
+    axes, keepdim = arg
+    return record(op, (operands[0].value,), (tuple([axis + 1 for axis in axes]), keepdim))
 
 
 _VIEW_ARGUMENTS: dict[str, Callable[[Any, int], Any]] = {

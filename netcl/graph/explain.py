@@ -434,7 +434,8 @@ def spelled(op: str, arg: Any) -> str:
     """An operation's argument, where a reader can use it."""
     if arg is None or op == "gradient" or TABLE[op].kind not in ("view", "reduce", "elementwise", "source"):
         return ""
-    return " ".join(str(arg).split()) if len(str(arg)) < 60 else ""
+    text = str(arg[0] if TABLE[op].kind == "reduce" else arg)
+    return " ".join(text.split()) if len(text) < 60 else ""
 
 
 def space_text(shape: Iterable[int]) -> str:

@@ -12,7 +12,7 @@ from netcl.codegen.views import strided_input
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
 from netcl.graph import value as tracing
-from netcl.graph.primitives import TABLE, operand_dtypes
+from netcl.graph.primitives import TABLE, operand_dtypes, reduced_shape
 
 
 class Graph:
@@ -252,8 +252,14 @@ def in_memory(graph: Graph, node: Node) -> Node:
     return node if there else graph.add("copy", (node,))
 
 
-def _lower_reduce(graph: Graph, op: str, source: Node, axes: tuple[int, ...]) -> Node:
-    shape, dtype = TABLE[op].infer((source,), axes)
+def _lower_reduce(graph: Graph, op: str, source: Node, arg: tuple[tuple[int, ...], bool]) -> Node:
+    axes, keepdim = arg
+    kept = _reduced(graph, op, source, axes)
+    return kept if keepdim else graph.add("reshape", (kept,), reduced_shape(source.shape, axes, False))
+
+
+def _reduced(graph: Graph, op: str, source: Node, axes: tuple[int, ...]) -> Node:
+    shape, dtype = TABLE[op].infer((source,), (axes, True))
     if not axes:
         return graph.cast(source, dtype)
     if 0 in [source.shape[axis] for axis in axes] and 0 not in shape:
@@ -263,7 +269,7 @@ def _lower_reduce(graph: Graph, op: str, source: Node, axes: tuple[int, ...]) ->
         return graph.cast(source, dtype)
     if dtype.category < 2:
         source = graph.cast(source, dtype)
-    return graph.add(op, (source,), axes, (shape, dtype))
+    return graph.add(op, (source,), (axes, True), (shape, dtype))
 
 
 def _expand_composite(graph: Graph, primitive: Any, src: list[Node], arg: Any) -> Any:

@@ -95,19 +95,28 @@ _view("again", lambda shape, arg: shape, lambda g, y, x, arg: (g,))
 # ---- reductions --------------------------------------------------------------------------------------------------
 
 
-def reduced_shape(shape: Shape, axes: Sequence[int]) -> Shape:
-    """Reductions keep their axes with size 1; the operations above drop them by a view."""
-    return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+def reduced_shape(shape: Shape, axes: Sequence[int], keepdim: bool = True) -> Shape:
+    """The shape of a reduction over axes, which are kept with size 1 or dropped."""
+    if keepdim:
+        return tuple([1 if axis in axes else size for axis, size in enumerate(shape)])
+    return tuple([size for axis, size in enumerate(shape) if axis not in axes])
+
+
+def with_axes(reduced: Any, shape: Shape, arg: tuple[tuple[int, ...], bool]) -> Any:
+    """What has the shape of a reduction's result, with the axes that were dropped back as sizes of 1."""
+    axes, keepdim = arg
+    return reduced if keepdim else reduced.reshape(reduced_shape(shape, axes))
 
 
 def _reduce(name: str, gradient: Callable[..., tuple] | None, reference: Callable, accumulates: bool) -> None:
-    """accumulates: a result is made of all elements, so autocast has it in float32, and integers in int64."""
+    """accumulates: a result is made of all elements, so autocast has it in float32, and integers in int64. arg: the
+    axes, and whether they are kept with size 1; the nodes of a graph keep them."""
 
     def infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
         dtype = operands[0].dtype
         if accumulates and dtype.category < 2:
             dtype = dtypes.int64
-        return reduced_shape(operands[0].shape, arg), dtype
+        return reduced_shape(operands[0].shape, *arg), dtype
 
     autocast = "float32" if accumulates else "widest"
     register(Primitive(name, "reduce", infer, gradient=gradient, reference=reference, autocast=autocast))
@@ -115,11 +124,11 @@ def _reduce(name: str, gradient: Callable[..., tuple] | None, reference: Callabl
 
 def _extremum_gradient(g: Any, y: Any, x: Any, arg: Any) -> tuple:
     """amax, amin: equal extrema share the gradient."""
-    hit = (x == y).to(g.dtype)
-    return (g * hit / hit.sum(arg, keepdim=True),)
+    hit = (x == with_axes(y, x.shape, arg)).to(g.dtype)
+    return (with_axes(g, x.shape, arg) * hit / hit.sum(arg[0], keepdim=True),)
 
 
-_reduce("sum", lambda g, y, x, arg: (g.expand(x.shape),), np.sum, True)
+_reduce("sum", lambda g, y, x, arg: (with_axes(g, x.shape, arg).expand(x.shape),), np.sum, True)
 _reduce("max", _extremum_gradient, np.max, False)
 _reduce("min", _extremum_gradient, np.min, False)
 _reduce("prod", None, np.prod, True)

@@ -276,7 +276,7 @@ class Scheduler:
         axes = frozenset(
             position
             for position, axis in enumerate(a for a, size in enumerate(source_shape) if size != 1)
-            if axis in node.arg
+            if axis in node.arg[0]
         )
         whole = len(axes) == len(space)
         found: list[tuple] = []

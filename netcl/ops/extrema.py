@@ -55,8 +55,7 @@ def _dispatch(op: str, pairwise: Callable, input: Tensor, dim: Any, keepdim: boo
         return pairwise(input, other)
     if dim is None:
         check_extremum(op, input, None)
-        everything = axes_of(op, None, input.ndim)
-        return drop(apply_composite(op, (input,), everything, _even_gradient), input, everything, False)
+        return apply_composite(op, (input,), (axes_of(op, None, input.ndim), False), _even_gradient)
     if not isinstance(dim, int):
         raise TypeError(f"{op}: dim must be one dimension, got {dim!r}; a{op} takes several")
     return along(op, input, dim, keepdim)
@@ -74,8 +73,9 @@ def along(op: str, input: Tensor, dim: int, keepdim: bool) -> Any:
 
 def _even_gradient(g: Tensor, y: Tensor, x: Tensor, arg: Any) -> tuple:
     """Equal extrema share the gradient; so do NaNs, where one is the result."""
+    y = primitives.with_axes(y, x.shape, arg)
     hit = ((x == y) | ((x != x) & (y != y))).to(g.dtype)
-    return (g * hit / hit.sum(arg, keepdim=True),)
+    return (primitives.with_axes(g, x.shape, arg) * hit / hit.sum(arg[0], keepdim=True),)
 
 
 def _infer(operands: Any, arg: tuple[str, int]) -> tuple:

@@ -15,7 +15,8 @@ from netcl.ops.elementwise import cast, literal
 from netcl.ops.losses.arguments import check_reduction as check_reduction
 from netcl.ops.losses.arguments import legacy_reduction as legacy_reduction
 from netcl.ops.losses.regression import mse_loss as mse_loss
-from netcl.ops.shape import apply_view, axis_of
+from netcl.ops.shape import axis_of
+from netcl.storage import unshared_view
 from netcl.tensor import Tensor
 
 __all__ = ["amax", "amin", "argmax", "argmin", "logsumexp", "mean", "nansum", "prod", "sum"]
@@ -26,26 +27,27 @@ Dim = int | Sequence[int] | None
 
 def axes_of(name: str, dim: Dim, rank: int) -> tuple[int, ...]:
     """Dimensions as sorted axes; None and () mean all."""
-    if dim is None or (not isinstance(dim, int) and len(dim) == 0):
+    if isinstance(dim, int):
+        return (axis_of(name, dim, rank),)[:rank]
+    if dim is None or len(dim) == 0:
         return tuple(range(rank))
-    chosen = [axis_of(name, d, rank) for d in ([dim] if isinstance(dim, int) else dim)]
+    chosen = [axis_of(name, d, rank) for d in dim]
     if len(set(chosen)) != len(chosen):
         raise RuntimeError(f"{name}: dim {dim} names a dimension twice")
     return tuple(sorted(a for a in chosen if a < rank))
 
 
 def drop(result: Tensor, input: Tensor, axes: Sequence[int], keepdim: bool) -> Tensor:
-    """A result of reductions that kept their axes with size 1, without them unless keepdim."""
+    """A new result, whose axes were kept with size 1, without them unless keepdim."""
     shape = input._value.shape
     if keepdim or not shape:
         return result
-    return apply_view("reshape", result, tuple(s for a, s in enumerate(shape) if a not in axes))
+    return unshared_view("reshape", result, primitives.reduced_shape(shape, axes, False))
 
 
 def reduce(op: str, input: Tensor, dim: Dim, keepdim: bool) -> Tensor:
     """One reduction of the table over dim; the axes are dropped unless keepdim."""
-    axes = axes_of(op, dim, input.ndim)
-    return drop(apply(op, (input,), axes), input, axes, keepdim)
+    return apply(op, (input,), (axes_of(op, dim, len(input._value.shape)), keepdim))
 
 
 def widened(input: Tensor) -> Tensor:
@@ -99,16 +101,18 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     if dim is not None and not isinstance(dim, int):
         raise TypeError(f"prod: dim must be one dimension, got {dim!r}; reduce one after the other")
     input = input if dtype is None else cast(input, dtype)
-    axes = axes_of("prod", dim, input.ndim)
-    result = drop(apply_composite("prod", (input,), axes, _prod_gradient), input, axes, keepdim)
+    arg = axes_of("prod", dim, input.ndim), keepdim
+    result = apply_composite("prod", (input,), arg, _prod_gradient)
     return result if dtype is None else cast(result, dtype)
 
 
-def _prod_gradient(g: Tensor, y: Any, x: Tensor, axes: tuple[int, ...]) -> tuple:
+def _prod_gradient(g: Tensor, y: Any, x: Tensor, arg: tuple[tuple[int, ...], bool]) -> tuple:
     """The product of all others. In place of a division, which fails at 0: where one element is 0, it alone gets
     the product of the others. That form has no second derivative at 0; running products from both sides do."""
+    axes = arg[0]
     if not axes:
         return (g,)
+    g = primitives.with_axes(g, x.shape, arg)
     if is_grad_enabled():
         return (g * _products_of_others(x, axes),)
     wide = widened(x)

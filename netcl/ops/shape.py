@@ -184,8 +184,8 @@ def sum_to_shape(input: Tensor, shape: tuple[int, ...]) -> Tensor:
         return input
     lead = len(own) - len(shape)
     axes = tuple(range(lead)) + tuple(a + lead for a, size in enumerate(shape) if size == 1 and own[a + lead] != 1)
-    reduced = tape.apply("sum", (input,), axes) if axes else input
-    return apply_view("reshape", reduced, tuple(shape))
+    reduced = tape.apply("sum", (input,), (axes, len(axes) > lead)) if axes else input
+    return reduced if reduced._value.shape == tuple(shape) else apply_view("reshape", reduced, tuple(shape))
 
 
 def slice_axes(input: Tensor, parts: Sequence[tuple[int, int, int]]) -> Tensor:

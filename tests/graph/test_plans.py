@@ -184,9 +184,9 @@ def test_views_collapse():
 def test_softmax_is_one_kernel_with_three_sweeps():
     graph = Graph()
     x = graph.add("input", (), ("float32", (4, 5), (5, 1), False, 0, -1))
-    top = graph.broadcast(graph.add("max", (x,), (1,)), (4, 5))
+    top = graph.broadcast(graph.add("max", (x,), ((1,), True)), (4, 5))
     powers = graph.add("exp", (graph.add("sub", (x, top)),))
-    result = graph.add("div", (powers, graph.broadcast(graph.add("sum", (powers,), (1,)), (4, 5))))
+    result = graph.add("div", (powers, graph.broadcast(graph.add("sum", (powers,), ((1,), True)), (4, 5))))
     kernels, _ = schedule(graph.nodes, {result})
     assert len(kernels) == 1
     assert kernels[0].inner == frozenset({1})

@@ -79,6 +79,16 @@ def index() -> None:
         result.numpy()
 
 
+def align() -> None:
+    """Sequences of several lengths, one without symbols, one that no alignment fits; targets padded and joined."""
+    x = host(5, 4, 3, requires_grad=True)
+    for targets in (nc.tensor([[1, 1], [2, 0], [0, 0], [1, 2]]), nc.tensor([1, 1, 2, 1, 2])):
+        loss = F.ctc_loss(F.log_softmax(x, 2), targets, [5, 4, 3, 1], [2, 1, 0, 2], reduction="none")
+        loss.sum().backward()
+        assert np.isfinite(x.grad.numpy()).all()
+    F.ctc_loss(host(3, 1, 40), nc.tensor(rng.integers(1, 40, (1, 300))), [3], [300]).item()  # more states than items
+
+
 if __name__ == "__main__":
     for target in ("cpu", "gpu"):
         with nc.device("oclgrind"), target_override(target):
@@ -88,4 +98,5 @@ if __name__ == "__main__":
             multiply()
             scan_and_sort()
             index()
+            align()
         print(f"{target}: done")

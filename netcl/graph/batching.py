@@ -233,7 +233,8 @@ def _gather(op: str, operands: list[_Operand], arg: Any, shape: Shape, dtype: DT
 
 def _folded(op: str, operands: list[_Operand], arg: Any, shape: Shape, dtype: DType, size: int) -> Value:
     """Library kernels work on rows of their own: samples are more rows."""
-    return view("reshape", record(op, [o.folded() for o in operands], arg), (size, *shape))
+    values = [o.folded() if o.shape else o.value for o in operands]  # without a shape: a check's site
+    return view("reshape", record(op, values, arg), (size, *shape))
 
 
 def _scatter(op: str, operands: list[_Operand], arg: Any, shape: Shape, dtype: DType, size: int) -> Value:
@@ -276,7 +277,7 @@ _RULES = {
     **dict.fromkeys(("check", "uniform", *[name for name in TABLE if name.startswith("sort_word")]), _one_decides),
     **dict.fromkeys(
         ("scan", "scan_totals", "recurrence", "concat", "sort_blocks", "merge_runs", "digit_counts", "place_by_digit",
-         "top_words", "inverse"),
+         "top_words", "inverse", "ctc_states", "ctc_shares"),
         _folded,
     ),
 }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from netcl.codegen.library import ctc
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
 from netcl.graph import elementwise, sort_words  # noqa: F401  (register their entries)
@@ -244,6 +245,25 @@ register(Primitive("place_by_digit", "library", _words_infer))  # operands: word
 register(Primitive("top_words", "library", _top_words_infer))
 register(Primitive("inverse", "library", _words_infer))  # of permutations along the middle of three dimensions
 register(Primitive("search", "library", _search_infer))
+
+
+def _ctc_states_infer(operands: Sequence[Any], arg: tuple[int, int, bool, bool]) -> tuple[Shape, DType]:
+    """scores (N, T, C), targets (N, S) or joined, input lengths (N,), target lengths (N,), sites of the checks of these
+    three. arg: the blank, S, whether the targets are joined, whether all times' states are kept for the gradient.
+    For each sequence its loss, and the states behind it."""
+    count, times, _ = operands[0].shape
+    return (count, ctc.states_size(times, arg[1], arg[3])), operands[0].dtype
+
+
+def _ctc_shares_infer(operands: Sequence[Any], arg: tuple[int, int, bool, bool]) -> tuple[Shape, DType]:
+    """Operands as above, and the states that were kept, without sites. For each sequence the derivative of its loss by
+    its scores, (T, C), and memory to work in behind it."""
+    count, times, classes = operands[0].shape
+    return (count, ctc.shares_size(times, classes, arg[1])), operands[0].dtype
+
+
+register(Primitive("ctc_states", "library", _ctc_states_infer))  # gradient: ops.losses.ctc
+register(Primitive("ctc_shares", "library", _ctc_shares_infer))
 
 
 # ---- indexed reads -----------------------------------------------------------------------------------------------

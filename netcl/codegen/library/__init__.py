@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netcl.codegen.ir import KernelSource, Layout, Node
-from netcl.codegen.library import compact, concat, radix_sort, scan, scatter, search, tile_sort, top
+from netcl.codegen.library import compact, concat, ctc, radix_sort, scan, scatter, search, tile_sort, top
 from netcl.codegen.library.writer import Writer
 from netcl.codegen.targets import Target
 
 WRITERS: dict[str, Callable[[Writer], KernelSource]] = {
     "compact": compact.write,
     "concat": concat.write,
+    "ctc_shares": ctc.write_shares,
+    "ctc_states": ctc.write_states,
     "digit_counts": radix_sort.write_counts,
     "inverse": top.write_inverse,
     "merge_runs": tile_sort.write_merge,

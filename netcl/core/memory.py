@@ -7,6 +7,8 @@ enqueued next runs after it. No synchronisation is needed.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from netcl.core import fork, runtime
@@ -19,9 +21,12 @@ _MINIMUM = 256
 _INVALID_BUFFER_SIZE = -61
 
 
+@lru_cache(4096)
 def bin_size(nbytes: int) -> int:
     """`nbytes` rounded up to 4 significant bits: at most 12.5 % more (or 256 bytes), a multiple of 32."""
     if nbytes <= _MINIMUM:
+        if nbytes < 0:
+            raise ValueError(f"cannot allocate {nbytes} bytes")
         return _MINIMUM
     shift = nbytes.bit_length() - 4
     return -(-nbytes >> shift) << shift
@@ -72,23 +77,25 @@ class BufferPool:
 
     def allocate(self, nbytes: int) -> Buffer:
         """A buffer of at least `nbytes` bytes with arbitrary content; OutOfMemoryError carries the sizes."""
-        if nbytes <= _MINIMUM:
-            if nbytes < 0:
-                raise ValueError(f"cannot allocate {nbytes} bytes")
-            capacity = _MINIMUM
-        else:
-            shift = nbytes.bit_length() - 4
-            capacity = -(-nbytes >> shift) << shift  # bin_size(), written out: a call would cost as much again
-            if capacity > self.max_allocation:
-                capacity = -(-nbytes // 32) * 32  # rounding alone must not make the largest legal buffer illegal
+        (buffer,) = self.allocate_all((nbytes,))
+        return buffer
+
+    def allocate_all(self, sizes: Iterable[int]) -> list[Buffer]:
+        """A buffer of each size; none, if there is no memory for all of them."""
+        buffers = []
         with self.lock:
-            free = self.bins.get(capacity)
-            mem = free.pop() if free else self._create(nbytes, capacity)
-            self.allocations += 1
-            self.in_use = in_use = self.in_use + capacity
-            if in_use > self.peak:  # max() is a call: 0.1 us
-                self.peak = in_use
-            return Buffer(mem, nbytes, capacity, self.device, self)
+            for nbytes in sizes:
+                capacity = bin_size(nbytes)
+                if capacity > self.max_allocation:
+                    capacity = -(-nbytes // 32) * 32  # rounding alone must not make the largest legal buffer illegal
+                free = self.bins.get(capacity)
+                mem = free.pop() if free else self._create(nbytes, capacity)
+                self.in_use += capacity
+                buffers.append(Buffer(mem, nbytes, capacity, self.device, self))
+            self.allocations += len(buffers)
+            if self.in_use > self.peak:
+                self.peak = self.in_use
+        return buffers
 
     def _create(self, nbytes: int, capacity: int) -> Any:
         """A new OpenCL buffer; the bin for it exists afterwards, so that releasing can rely on it."""

@@ -116,17 +116,18 @@ def replay(device: Device, steps: list[Step], memory: Memory, slots: list[Any], 
 
 def _place(device: Device, memory: Memory, slots: list[Any]) -> None:
     """Buffers for the slots of a plan. The queue is in order, so that one plan's scratch can serve it again at once."""
-    allocate = device.pool.allocate
-    for slot, size in memory.results:
-        slots[slot] = allocate(size)
+    allocate = device.pool.allocate_all
+    results = memory.results
+    for (slot, _), buffer in zip(results, allocate([size for _, size in results]), strict=True):
+        slots[slot] = buffer
     kept = _kept.get(device)
     if kept is not None and kept[0] is memory:
         for (slot, _), buffer in zip(memory.scratch, kept[1], strict=True):
             slots[slot] = buffer
     else:
         _kept.pop(device, None)
-        for slot, size in memory.scratch:
-            slots[slot] = allocate(size)
+        for (slot, _), buffer in zip(memory.scratch, allocate([size for _, size in memory.scratch]), strict=True):
+            slots[slot] = buffer
         if memory.scratch_bytes <= KEPT_SCRATCH:
             _kept[device] = memory, [slots[slot] for slot, _ in memory.scratch]
     for slot, source in memory.same:

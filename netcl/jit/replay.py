@@ -53,11 +53,17 @@ class _Direct:
         }
         self.in_place: list[tuple[int, Any]] = list(in_place.values())
         self.writes = [w for w in recorded.writes if w[1][0] != "result" or w[1][1] not in in_place]
-        self.new = [(k, *recorded.metas[k], result) for k, *result in results if k not in in_place]
+        new = [(k, *recorded.metas[k], result) for k, *result in results if k not in in_place]
+        self.new = [item for item in new if not _whole(item[3], operands)]
+        self.whole = [
+            (k, shape, dtype, result[0], result[3]) for k, shape, dtype, result in new if _whole(result, operands)
+        ]
         packers = plan.scalar_packers
         self.packed = [pack(peek(n)) for pack, n in zip(packers, recorded.numbers, strict=True)]
         self.moving = [(k, packers[k], evaluator(n)) for k, n in enumerate(recorded.numbers) if type(n) is Live]
-        self.key: tuple = ()
+        self.layouts: list[tuple] = []
+        self.free: list[int] = []
+        self.settings: tuple = ()
 
     def numbers(self, sources: list[Any], operands: list[Value]) -> list[bytes]:
         """Kernel arguments: the numbers of this call, and offsets of operands."""
@@ -91,7 +97,6 @@ class Replay:
             if not missing or recorded.states[number][3]
         ]
         self.takeable = [k for k, number in enumerate(self.operands) if number in written]
-        self.written = [self.operands[k] for k in self.takeable]
         self.managed = [
             container.holder
             for container in watch.containers
@@ -247,36 +252,33 @@ class Replay:
 
     def _direct_plan(self, tensors: list[Any]) -> _Direct | None:
         """The plan for operands that lie where these do; None where they are not all in memory of their own."""
-        free = self._free(tensors)
         values = [tensors[number]._value for number in self.operands]
         buffers = [value.buffer for value in values]
-        if None in buffers or len(set(map(id, buffers))) != len(buffers):
+        free = self._free(values, buffers)
+        distinct = set(buffers)
+        if len(distinct) != len(buffers) or None in distinct:
             return None
         layouts = [value.input_record or value.make_input_record() for value in values]
-        device = self.recorded.device
-        key = layouts, free, settings(device)
+        now = settings(self.recorded.device)
         direct = self.last
-        if direct is not None and direct.key == key:
+        if direct is not None and direct.free == free and direct.layouts == layouts and direct.settings == now:
             return direct
         if not self._fits(tensors):
             return None
         self.last = direct = self._find_plan(layouts, free)
-        direct.key = key
+        direct.layouts, direct.free, direct.settings = layouts, free, now
         return direct
 
-    def _free(self, tensors: list[Any]) -> list[int]:
+    def _free(self, values: list[Value], buffers: list[Any]) -> list[int]:
         """The operands that are written over and that nobody else holds: their memory may be taken for results.
 
         Exact in CPython: a value is held by its tensor, the list and the call; its buffer by itself, the list and the
         call.
         """
-        values = [tensors[number]._value for number in self.written]
-        held = list(map(getrefcount, values))
-        buffers = list(map(getrefcount, [value.buffer for value in values]))
-        everything = len(values)
-        if held.count(3) == everything and buffers.count(3) == everything:
+        held, of_buffers = list(map(getrefcount, values)), list(map(getrefcount, buffers))
+        if held.count(3) == len(values) == of_buffers.count(3):
             return self.takeable
-        return [k for k, a, b in zip(self.takeable, held, buffers, strict=True) if a == 3 and b == 3]
+        return [k for k in self.takeable if held[k] == 3 and of_buffers[k] == 3]
 
     def _find_plan(self, layouts: list[tuple], free: list[int]) -> _Direct:
         recorded = self.recorded
@@ -304,6 +306,10 @@ class Replay:
         if self.simple is None or self.returns_operands:
             for k, source in direct.in_place:
                 values[k] = operands[source]
+        for k, shape, dtype, slot, record in direct.whole:
+            values[k] = value = Value(shape, dtype, device)
+            value.buffer = slots[slot]
+            value.input_record = record
         for k, shape, dtype, result in direct.new:
             values[k] = value = Value(shape, dtype, device)
             realise(value, operands, slots, result)
@@ -400,6 +406,12 @@ class Replay:
             return operands[where[1]]
         number = evaluator(where[1])(sources) if type(where[1]) is Live else where[1]
         return record_scalar(number, where[2], self.recorded.device)
+
+
+def _whole(result: Sequence[Any], operands: int) -> bool:
+    """Whether a result, (slot, strides, offset, ...), is all of memory of its own."""
+    slot, strides, offset = result[:3]
+    return slot >= operands and strides is None and not offset
 
 
 class _Layout:

@@ -34,11 +34,11 @@ _step = _Step()
 
 
 @contextmanager
-def skipped_where(found_inf: Tensor | None, skips: bool) -> Iterator[None]:
-    """With `skips`, updates recorded inside change nothing where `found_inf` is 1 (None where they are only repeated:
-    see graph.effects)."""
+def skipped_where(found_inf: Tensor | None) -> Iterator[None]:
+    """Updates recorded inside change nothing where `found_inf` is 1 (None where they are only repeated: see
+    graph.effects)."""
     outer = _step.found_inf, _step.skips
-    _step.found_inf, _step.skips = found_inf, skips
+    _step.found_inf, _step.skips = found_inf, True
     try:
         yield
     finally:
@@ -150,11 +150,17 @@ def choose(condition: Number, a: Number, b: Number) -> Number:
     return OfStep("choose", condition, a, b) if isinstance(condition, OfStep) else a if condition else b
 
 
+_PLAIN = {float, int, bool}
+
+
 # ---- as operands -------------------------------------------------------------------------------------------------
 
 
 def apart(numbers: Iterable[Number]) -> tuple[list[float], tuple, list[Tensor]]:
     """Python numbers, how the numbers are made of them and of tensors, and these tensors. () for how, if just so."""
+    numbers = list(numbers)
+    if set(map(type, numbers)) <= _PLAIN:
+        return list(map(float, numbers)), (), []
     plain: list[float] = []
     tensors: list[Tensor] = []
 

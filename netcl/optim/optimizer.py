@@ -149,7 +149,10 @@ class Optimizer:
 
     def _update_unless(self, group: dict[str, Any], skips: bool) -> None:
         """Record the update of one group; with `skips`, one that changes nothing where found_inf is 1."""
-        with skipped_where(self.__dict__.get("found_inf"), skips):
+        if not skips:
+            self._update(group)
+            return
+        with skipped_where(self.__dict__.get("found_inf")):
             self._update(group)
 
     @property

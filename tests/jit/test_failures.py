@@ -62,7 +62,7 @@ def test_out_of_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         raise nc.OutOfMemoryError("full", nbytes, 0, 0, 0)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pool, "allocate", full)
+        patch.setattr(pool, "allocate_all", full)
         with pytest.raises(nc.OutOfMemoryError):
             step(x, y)
     assert snapshot(model) == before

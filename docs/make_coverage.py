@@ -22,7 +22,7 @@ PLACES = """
     torch.utils.data torch.linalg torch.special torch.amp torch.func
 """.split()
 # Arguments that PyTorch's functions share and netcl's don't: told once, at the top of the page.
-SHARED = {"out", "layout", "memory_format", "pin_memory", "names"}
+SHARED = {"layout", "memory_format", "pin_memory", "names"}
 OLD = {"size_average", "reduce", "orig_func"}  # of modules and losses: deprecated, or never given by name
 # Packages and classes of `torch` that a user meets; the others are its machinery.
 WANTED = """

@@ -56,6 +56,7 @@ from netcl.ops.matrix_functions import *
 from netcl.ops.norms import *
 from netcl.ops.patches import *
 from netcl.ops.products import *
+from netcl.ops.public import publish as _publish
 from netcl.ops.queries import *
 from netcl.ops.ranges import *
 from netcl.ops.ranks import *
@@ -103,6 +104,7 @@ from netcl.trainer import History, Trainer  # noqa: E402
 from netcl.nn.functional import log_softmax, softmax  # noqa: E402
 
 __all__ = [name for name in dir() if not name.startswith("_")]
+_publish(globals(), __all__)
 _absent.attach({
     "torch": globals(), "torch.nn.functional": vars(nn.functional), "torch.nn": vars(nn),
     "torch.nn.init": vars(nn.init), "torch.optim": vars(optim),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from netcl.ops.factorizations import det, inv, slogdet, solve, solve_triangular
@@ -14,8 +13,8 @@ from netcl.ops.matrix_functions import matrix_exp, multi_dot, tensorinv, tensors
 from netcl.ops.matrix_functions import matrix_power as _matrix_power
 from netcl.ops.matrix_norms import matrix_norm, norm
 from netcl.ops.norms import vector_norm
-from netcl.ops.operands import accept_tensors_only
 from netcl.ops.products import cross_along
+from netcl.ops.public import publish
 from netcl.ops.spectra import cond, eigh, eigvalsh, lstsq, matrix_rank, pinv, qr, svd, svdvals
 from netcl.ops.triangles import diagonal as _diagonal
 from netcl.tensor import Tensor
@@ -47,4 +46,4 @@ def vecdot(x: Tensor, y: Tensor, *, dim: Any = -1) -> Tensor:
     """The sums of products along dim; the two broadcast."""
     return (x * y).sum(dim)
 
-accept_tensors_only((sys.modules[__name__],))
+publish(globals(), __all__)

@@ -1,11 +1,10 @@
 """Special functions under the names of torch.special."""
 
-import sys
 
 from netcl.nn.functional import log_softmax, softmax
 from netcl.ops.division import round
 from netcl.ops.elementwise import erf, erfc, exp2, expm1, log1p
-from netcl.ops.operands import accept_tensors_only
+from netcl.ops.public import publish
 from netcl.ops.reduction import logsumexp
 from netcl.ops.special import (
     digamma,
@@ -64,4 +63,4 @@ __all__ = [
     "zeta",
 ]
 
-accept_tensors_only((sys.modules[__name__],))
+publish(globals(), __all__)

@@ -193,19 +193,21 @@ def apply(op: str, operands: Sequence[Any], arg: Any = None) -> Any:
     """Record an operation on tensors and, if any of them requires a gradient, the way back through it."""
     if _state.autocast is not None and (casts := casts_for(op, operands, arg)):
         return apply_cast(op, operands, arg, casts, TABLE[op].gradient)
+    values = []
+    tracked = False
     try:
-        values = [t._value for t in operands]
+        for operand in operands:
+            values.append(operand._value)
+            if operand._tracked:
+                tracked = True
     except AttributeError:
         raise _not_tensors(op, operands) from None
     value = record(op, values, arg)
     result = Tensor._wrap(value)
-    if _state.enabled:
-        for operand in operands:
-            if operand._tracked:
-                rule = TABLE[op].gradient
-                if rule is not None and value.dtype.category == 2:
-                    _connect(op, rule, operands, arg, (result,))
-                break
+    if tracked and _state.enabled:
+        rule = TABLE[op].gradient
+        if rule is not None and value.dtype.category == 2:
+            _connect(op, rule, operands, arg, (result,))
     return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from netcl.autograd.tape import apply_composite
@@ -86,12 +85,12 @@ from netcl.ops.losses.regression import (
     quantile_loss,
     smooth_l1_loss,
 )
-from netcl.ops.operands import accept_tensors_only
 from netcl.ops.padding import pad
 from netcl.ops.patches import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from netcl.ops.patches import col2im as fold
 from netcl.ops.patches import im2col as unfold
 from netcl.ops.products import bilinear
+from netcl.ops.public import publish
 from netcl.tensor import Tensor
 
 sigmoid = elementwise.sigmoid
@@ -259,4 +258,4 @@ __all__ = [
     "unfold",
 ]
 
-accept_tensors_only((sys.modules[__name__],))
+publish(globals(), __all__)

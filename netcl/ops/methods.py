@@ -34,8 +34,6 @@ from netcl.ops import (
     masks,
     matrix_functions,
     norms,
-    numpy_names,
-    operands,
     patches,
     products,
     queries,
@@ -58,6 +56,7 @@ from netcl.ops import (
     types,
     view_scatter,
 )
+from netcl.ops.public import public_form
 from netcl.tensor import Tensor
 
 
@@ -118,15 +117,13 @@ _MODULES = (
 
 def attach() -> None:
     """Give Tensor its methods: those above, and what each module of operations lists under METHODS."""
-    numpy_names.accept(_MODULES)
-    operands.accept_tensors_only(_MODULES)
     for name, function in _METHODS.items():
         setattr(Tensor, name, function)
     for module in _MODULES:
         for name in module.METHODS:
-            setattr(Tensor, name, getattr(module, name))
+            setattr(Tensor, name, public_form(getattr(module, name), name))
         for name in getattr(module, "IN_PLACE", ()):
-            setattr(Tensor, f"{name}_", inplace.in_place(getattr(module, name), f"{name}_"))
+            setattr(Tensor, f"{name}_", inplace.in_place(public_form(getattr(module, name), name), f"{name}_"))
     for operator, name in inplace.OPERATORS.items():
         if hasattr(Tensor, name):
             setattr(Tensor, operator, getattr(Tensor, name))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
+from inspect import unwrap
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def public_operations() -> set[str]:
     for place, short in ((nc.nn.functional, "F"), (nc.linalg, "linalg"), (nc.special, "special")):
         found |= {f"{short}.{name}" for name in place.__all__}
     own = set(methods._METHODS) | {name for module in methods._MODULES for name in module.METHODS}
-    same = {name for name in own if getattr(nc.Tensor, name) is getattr(nc, name, None)}
+    same = {name for name in own if unwrap(getattr(nc.Tensor, name)) is unwrap(getattr(nc, name, nc))}
     return found | {f"Tensor.{name}" for name in own - same}
 
 

@@ -158,10 +158,8 @@ class Compiled:
 
     def _record(self, entry: _Entry, arguments: Arguments, args: tuple, kwargs: dict) -> Any:
         watch = Watch()
-        for number, tensor in enumerate(arguments.tensors):
-            watch.add_argument(tensor, f"argument {number}")
         try:
-            watch.explore(self.__wrapped_by_jit__, [(item, type(item).__name__) for item in arguments.objects])
+            watch.explore_call(self.__wrapped_by_jit__, arguments.tensors, arguments.objects, {})
         except TooMuch as error:
             self._refuse(str(error), entry)
             return self.__wrapped_by_jit__(*args, **kwargs)

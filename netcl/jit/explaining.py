@@ -30,11 +30,8 @@ def explain(function: Callable, *args: Any, **kwargs: Any) -> Explanation:
     function = function.__wrapped_by_jit__ if isinstance(function, Compiled) else function
     arguments = Arguments(args, kwargs)
     watch = Watch()
-    names = _names(function, args, kwargs)
-    for number, tensor in enumerate(arguments.tensors):
-        watch.add_argument(tensor, names.get(id(tensor), f"argument {number}"))
     try:
-        watch.explore(function, [(item, type(item).__name__) for item in arguments.objects])
+        watch.explore_call(function, arguments.tensors, arguments.objects, _names(function, args, kwargs))
     except TooMuch as error:
         print(f"not replayed: {error}")
     found, reason = _recorded(function, watch, args, kwargs)

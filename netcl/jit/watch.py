@@ -12,7 +12,7 @@ import functools
 import sys
 import types
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from operator import is_
 from typing import Any
 
@@ -124,9 +124,14 @@ class Watch:
 
     # ---- arguments come first ----
 
-    def add_argument(self, tensor: Tensor, name: str) -> None:
-        self._add_tensor(tensor, name)
+    def explore_call(
+        self, function: Any, tensors: Iterable[Tensor], objects: Iterable[Any], names: Mapping[int, str]
+    ) -> None:
+        """Find everything that a function and its arguments lead to. `names` has tensors' by their ids; TooMuch."""
+        for number, tensor in enumerate(tensors):
+            self._add_tensor(tensor, names.get(id(tensor), f"argument {number}"))
         self.arguments = len(self.tensors)
+        self.explore(function, [(item, type(item).__name__) for item in objects])
 
     def explore(self, function: Any, roots: Iterable[tuple[Any, str]]) -> Watch:
         """Find everything that can be reached from a function and from what it is given: (object, name)."""

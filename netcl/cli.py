@@ -213,6 +213,7 @@ def devices() -> None:
 
 def _described(device: Any, is_default: bool) -> list[str]:
     """A device's row in the table; a device that can't be opened says why."""
+    from netcl.core import command_buffer
     from netcl.core.errors import readable
 
     names = f"{device}\n{device.kind}:{device.kind_index}" + ("\ndefault" if is_default else "")
@@ -227,6 +228,9 @@ def _described(device: Any, is_default: bool) -> list[str]:
         + (", products of bf16" if can.bf16_dot else ""),
         f"float vectors of {can.float_vector_width}, work-groups up to {can.max_work_group_size}",
     ]
+    recorded = command_buffer.compare(device)
+    if recorded is not None:
+        abilities.append(str(recorded))
     return [names, what, "\n".join(abilities)]
 
 

@@ -13,12 +13,18 @@ import netcl as nc
 import netcl.nn.functional as F
 from netcl import profiler
 
-# Forward, and forward with the gradient, where it is not one launch each: products of matrices are kernels of their
-# own, and so is what goes over all pairs of labels. ctc_loss is here with the log_softmax before it: a launch for that,
-# one for the recursion over the times, one for the mean; for the gradient the recursion back, and what the log_softmax
-# makes of it. A recursion is a kernel that nothing fuses with, whatever the number of times.
+# Forward, and forward with the gradient, where it is not one launch each. A product of matrices is a kernel of its own,
+# and so is a recursion.
+# linear_cross_entropy: the product, and the loss with the slopes of the logits; two products, and the bias's sum.
+# linear_mse: the product, and the loss with both gradients of so small a layer.
+# info_nce: the product beside the lengths of all vectors, and the loss of the rows; the products of the way back beside
+# what the keys' lengths do (sums over columns), and the keys' gradient of both.
+# multilabel_margin_loss: what a class that is right has for a slope depends on which of the others are wrong. That is
+# known when the loss is, so it comes from memory; found again for each pair it would cost C^3.
+# ctc_loss, with the log_softmax before it: that, the recursion over the times, the mean; the recursion back, and what
+# the log_softmax makes of it. So it is for any number of times.
 LINEAR, CTC = (2, 4), (3, 4)
-SEVERAL = {"info_nce": (3, 5), "linear_mse": (2, 2), "multilabel_margin_loss": (3, 4)}
+SEVERAL = {"info_nce": (2, 4), "linear_mse": (2, 2), "multilabel_margin_loss": (1, 2)}
 
 
 def uploaded(arrays: tuple, differentiable: int) -> list[nc.Tensor]:

@@ -86,8 +86,13 @@ def exact(x: Tensor) -> Tensor:
 
     For sums whose terms cancel, as in a cosine. Kernels for CPUs wait for memory, not for arithmetic.
     """
+    return x.to(exact_dtype(x))
+
+
+def exact_dtype(x: Tensor) -> Any:
+    """The dtype that `exact` gives."""
     device = x._value.device
-    return x.to(dtypes.float64) if device.target == "cpu" and device.capabilities.fp64 else x
+    return dtypes.float64 if device.target == "cpu" and device.capabilities.fp64 else x.dtype
 
 
 def reduced(losses: Tensor, reduction: str) -> Tensor:

@@ -10,7 +10,7 @@ from netcl.core import dtypes
 from netcl.graph import primitives
 from netcl.ops.creation import iota
 from netcl.ops.elementwise import literal
-from netcl.ops.losses.arguments import check_reduction, check_tensors, exact, legacy_reduction, new_site, reduced
+from netcl.ops.losses.arguments import check_reduction, check_tensors, exact_dtype, legacy_reduction, new_site, reduced
 from netcl.ops.losses.targets import check_class_weight, chosen, picked_weight
 from netcl.tensor import Tensor
 
@@ -119,25 +119,62 @@ def multilabel_margin_loss(
             f"{name}: scores of shape {list(input.shape)} need an int64 target of the same shape, got {target.dtype} "
             f"of shape {list(target.shape)}"
         )
-    x = input.to(dtypes.accumulator(input.dtype)).reshape(rows, classes)
-    listed, right = _labels(target.reshape(rows, classes), new_site(name, input))
-    one = x.unsqueeze(2)  # a label that is right, against each that is not
-    short = 1.0 - one + x.unsqueeze(1)
-    on = right.unsqueeze(2) & right.logical_not().unsqueeze(1) & (short <= 0).logical_not()  # NaN stays
-    short = short.where(on, 0.0)
-    times = listed.to(x.dtype).unsqueeze(2)  # a label that is listed twice counts twice
-    losses = (exact(short * times).reshape(rows, classes * classes).sum(1) / float(classes)).to(x.dtype)
-    return reduced(losses.reshape(()) if input.ndim == 1 and reduction == "none" else losses, reduction)
+    wide = dtypes.accumulator(input.dtype)
+    if not rows:
+        return reduced(input.to(wide).sum(-1), reduction)
+    operands = input.to(wide).reshape(rows, classes), target.reshape(rows, classes), new_site(name, input)
+    arg = reduction, exact_dtype(operands[0]).name
+    loss = apply_composite(name, operands, arg, _multilabel_gradient, several=True)[0]
+    return loss.reshape(()) if input.ndim == 1 and reduction == "none" else loss
 
 
-def _labels(target: Tensor, site: Tensor) -> tuple[Tensor, Tensor]:
-    """For each class how often it is listed before the first -1, and whether it is."""
-    shape = target._value.shape
-    classes = shape[1]
-    target = apply("check", (target, (target >= -1) & (target < classes), site))
-    places = iota(shape, 1, target._value.device)
-    end = places.where(target == -1, classes).amin(1, keepdim=True)
-    valid = (places < end).unsqueeze(1)
-    hit = (target.unsqueeze(1) == iota((classes,), 0, target._value.device).reshape(1, classes, 1)) & valid
-    count = hit.to(dtypes.int32).sum(2)
-    return count, count > 0
+# A row is here a sample and a class, and what is reduced over are the places of the sample's list of labels: whether
+# the class is listed, and how far it is short of the listed ones, are then sums over one row, and one kernel. The
+# gradient of a class that is right asks of all the others whether they are wrong, which is what those rows have found:
+# it reads how often each class is listed from memory, a second launch. (Finding it again for each pair would cost C^3.)
+
+
+def _multilabel_infer(operands: Any, arg: tuple[str, str]) -> tuple:
+    shape, dtype = operands[0].shape, operands[0].dtype
+    return (shape[:1] if arg[0] == "none" else (), dtype), (shape, dtype)
+
+
+def _multilabel(x: Any, target: Any, site: Any, arg: tuple[str, str]) -> tuple:
+    """The loss, and how often each class is listed before the first -1. arg: the reduction, the dtype of sums."""
+    reduction, sums = arg
+    x, target, site = Tensor._wrap(x), Tensor._wrap(target), Tensor._wrap(site)
+    rows, classes = x._value.shape
+    shape = (rows, classes, classes)
+    target = apply("check", (target, (target >= -1) & (target < classes), site)).to(dtypes.int32)
+    label = target.unsqueeze(1)
+    places, own = (iota(shape, axis, x._value.device, dtypes.int32) for axis in (2, 1))
+    end = places.where(label == -1, classes).amin(2, keepdim=True)
+    valid = places < end
+    count = ((label == own) & valid).to(x.dtype).sum(2)
+    right = apply("gather", (x, target.to(dtypes.int64)), 1)
+    short = 1.0 - right.unsqueeze(1) + x.unsqueeze(2)
+    short = short.where(valid & (short <= 0).logical_not(), 0.0)  # NaN stays
+    losses = short.to(dtypes.by_name(sums)).sum(2).where(count == 0, 0.0) / float(classes)
+    if reduction == "none":
+        losses = losses.sum(1)
+    else:
+        losses = losses.sum() if reduction == "sum" else losses.sum() / float(rows)
+    return losses.to(x.dtype)._value, count._value
+
+
+def _multilabel_gradient(g: tuple, y: tuple, x: Tensor, target: Any, site: Any, arg: tuple) -> tuple:
+    """Of a wrong class, how many listed ones it is too near to; of a right one, minus how many wrong ones are too near,
+    as often as it is listed."""
+    rows, classes = x.shape
+    count = y[1]
+    own, other = count.unsqueeze(2), count.unsqueeze(1)
+    apart = x.unsqueeze(2) - x.unsqueeze(1)
+    near = (1.0 + apart.where(own == 0, -apart) <= 0).logical_not()
+    change = other.where(own == 0, (-own).where(other == 0, 0.0)).where(near, 0.0).sum(2)
+    scale = g[0].reshape(rows, 1) if arg[0] == "none" else g[0]
+    if arg[0] == "mean":
+        scale = scale / float(rows)
+    return change * (scale / float(classes)), None, None
+
+
+primitives.composite("multilabel_margin_loss", _multilabel_infer, _multilabel, autocast="float32")

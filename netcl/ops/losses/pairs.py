@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from netcl.graph.primitives import broadcast_shapes
+from netcl.ops.activations import softplus
 from netcl.ops.creation import iota
 from netcl.ops.fused_ops import cross_entropy
 from netcl.ops.losses.arguments import check_reduction, check_tensors, exact, legacy_reduction, reduced, widest
@@ -206,21 +207,28 @@ def info_nce(
     if not temperature > 0:
         raise ValueError(f"{name}: temperature must be greater than 0, got {temperature}")
     dtype = widest(query, positive_key)
-    queries, keys = _unit(query.to(dtype)), _unit(positive_key.to(dtype))
+    queries, keys = query.to(dtype), positive_key.to(dtype)
+    lengths = _length(queries) * temperature
     own = iota((query.shape[0],), 0, query.device)
     if negative_keys is None:
-        return cross_entropy((queries @ keys.t()) / temperature, own, reduction=reduction)
+        return cross_entropy(_cosines(queries, keys, lengths), own, reduction=reduction)
     check_tensors(name, query=query, negative_keys=negative_keys)
     if negative_keys.ndim != 2 or negative_keys.shape[1] != query.shape[1]:
         raise ValueError(
             f"{name}: negative_keys must be a matrix of rows of size {query.shape[1]}, got {list(negative_keys.shape)}"
         )
-    near = (queries * keys).sum(1, keepdim=True)
-    far = queries @ _unit(negative_keys.to(dtype)).t()
-    scores = near.pad_with_zeros([(0, 0), (0, far.shape[1])]) + far.pad_with_zeros([(0, 0), (1, 0)])
-    return cross_entropy(scores / temperature, own * 0, reduction=reduction)
+    near = (queries * keys).sum(1, keepdim=True) / (lengths * _length(keys))
+    far = _cosines(queries, negative_keys.to(dtype), lengths)
+    # -log(e^near / (e^near + sum of e^far)) without a row that holds both; behind 40 float64 does not see the 1
+    return reduced(softplus(far.logsumexp(1) - near.reshape(near.shape[0]), threshold=40.0), reduction)
 
 
-def _unit(x: Tensor) -> Tensor:
-    """Rows of length 1 (a row of zeros stays one)."""
-    return x / ((x * x).sum(-1, keepdim=True) + 1e-24).sqrt()
+def _cosines(queries: Tensor, keys: Tensor, lengths: Tensor) -> Tensor:
+    """Of each query and each key, divided by the queries' `lengths`. Neither the product nor the lengths wait for the
+    other: small ones are a launch together."""
+    return queries @ keys.t() / (lengths * _length(keys).t())
+
+
+def _length(x: Tensor) -> Tensor:
+    """Of each row, (N, 1); not 0 for a row of zeros."""
+    return ((x * x).sum(-1, keepdim=True) + 1e-24).sqrt()

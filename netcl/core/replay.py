@@ -1,11 +1,12 @@
 """Plans at run time: ordered launches with bound arguments and planned memory, enqueued in one go.
 
-Every step has a kernel object of its own, so what is set on it stays set: a replay touches only the arguments that
-differ from the last one (setting a buffer costs 0.2 us, comparing it 0.03).
+Every step has a kernel object of its own, so what is set on it stays set. A replay compares each slot and each number
+with the last replay's (0.05 us), however many arguments it is, and sets them where it differs (0.2 us each).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,17 +44,52 @@ class Step:
     fixed: dict[int, Any] = field(default_factory=dict)  # arguments that never change: Buffers and packed bytes
     slots: list[tuple[int, int]] = field(default_factory=list)
     scalars: list[tuple[int, int]] = field(default_factory=list)  # into the packed numbers
-    bound: list[Any] = field(default_factory=list)  # what is set on the kernel now
 
-    def bind(self) -> None:
-        """Set the fixed arguments, once."""
-        kernel = self.launch.kernel
-        self.bound = [None] * kernel.num_args
-        for argument, item in self.fixed.items():
-            if isinstance(item, bytes):
-                kernel._set_arg_buf(argument, item)
-            else:
-                kernel.set_arg(argument, item.mem)
+
+class Steps:
+    """The launches of a plan in order, and what is set on their kernels."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self.steps = steps
+        self.ranges = [(step.launch.kernel, step.launch.global_size, step.launch.local_size) for step in steps]
+        slots: defaultdict[int, list[tuple]] = defaultdict(list)  # (what sets it, argument) for each
+        scalars: defaultdict[int, list[tuple]] = defaultdict(list)
+        for step in steps:
+            kernel = step.launch.kernel
+            for argument, item in step.fixed.items():
+                if isinstance(item, bytes):
+                    kernel._set_arg_buf(argument, item)
+                else:
+                    kernel.set_arg(argument, item.mem)
+            for argument, slot in step.slots:
+                slots[slot].append((kernel.set_arg, argument))
+            for argument, number in step.scalars:
+                scalars[number].append((kernel._set_arg_buf, argument))
+        self._slots, self._scalars = list(slots.items()), list(scalars.items())
+        self._places: list[Any] = [None] * (max(slots, default=-1) + 1)  # what is set now
+        self._packed: list[Any] = [None] * (max(scalars, default=-1) + 1)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def set(self, slots: list[Any], scalars: list[bytes]) -> None:
+        """Set the arguments that differ from the last time: memory, and numbers."""
+        now = self._places
+        for slot, arguments in self._slots:
+            place = slots[slot].mem
+            if now[slot] is not place:
+                now[slot] = None  # should one of them fail
+                for set_argument, argument in arguments:
+                    set_argument(argument, place)
+                now[slot] = place
+        packed = self._packed
+        for number, arguments in self._scalars:
+            scalar = scalars[number]
+            if packed[number] != scalar:
+                packed[number] = None
+                for set_argument, argument in arguments:
+                    set_argument(argument, scalar)
+                packed[number] = scalar
 
 
 class Interrupted(Exception):
@@ -73,7 +109,7 @@ def forget_scratch() -> None:
     _kept.clear()
 
 
-def replay(device: Device, steps: list[Step], memory: Memory, slots: list[Any], scalars: list[bytes]) -> None:
+def replay(device: Device, steps: Steps, memory: Memory, slots: list[Any], scalars: list[bytes]) -> None:
     """Enqueue a plan's steps. `slots` holds the inputs' Buffers first; the rest is filled in.
 
     OutOfMemoryError before anything is launched; Interrupted where a launch fails.
@@ -83,31 +119,19 @@ def replay(device: Device, steps: list[Step], memory: Memory, slots: list[Any], 
     observers = launch.observers
     with device.lock:
         _place(device, memory, slots)
-        places = [None if buffer is None else buffer.mem for buffer in slots]
-        queue = device.queue
+        queue, enqueue = device.queue, launch._nd_range
         launched = 0
         try:
-            for step in steps:
-                bound, work = step.bound, step.launch
-                kernel = work.kernel
-                for argument, slot in step.slots:
-                    place = places[slot]
-                    if bound[argument] is not place:
-                        kernel.set_arg(argument, place)
-                        bound[argument] = place
-                for argument, number in step.scalars:
-                    packed = scalars[number]
-                    if bound[argument] != packed:
-                        kernel._set_arg_buf(argument, packed)
-                        bound[argument] = packed
+            steps.set(slots, scalars)
+            for kernel, size, group in steps.ranges:
                 try:
-                    event = launch._nd_range(queue, kernel, work.global_size, work.local_size)
+                    event = enqueue(queue, kernel, size, group)
                 except runtime.cl().Error as error:
-                    event = _again(device, step, error)
+                    event = _again(device, steps.steps[launched], error)
                 launched += 1
                 if observers:
                     for observe in tuple(observers):
-                        observe(device, work, event)
+                        observe(device, steps.steps[launched - 1].launch, event)
         except Exception as error:
             raise Interrupted(error, launched) from error
         finally:

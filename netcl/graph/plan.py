@@ -17,7 +17,7 @@ from typing import Any
 
 from netcl.codegen.ir import KernelSource
 from netcl.core import dtypes
-from netcl.core.replay import Interrupted, Memory, Step, forget_scratch, replay
+from netcl.core.replay import Interrupted, Memory, Steps, forget_scratch, replay
 from netcl.graph import flags
 from netcl.graph.budget import state as budget
 from netcl.graph.live import peek
@@ -39,7 +39,7 @@ class Statistics:
 class Plan:
     """Launches in order, and where each live value's result lies: (position, slot, strides, offset)."""
 
-    steps: list[Step]
+    steps: Steps
     memory: Memory
     slots: int
     results: list[tuple[int, int, tuple[int, ...] | None, int, tuple | None]]  # last: its record as an input

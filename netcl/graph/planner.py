@@ -13,7 +13,7 @@ from netcl.codegen.ir import KernelSource, Layout, Node, contiguous_strides
 from netcl.codegen.targets import target_for
 from netcl.codegen.views import strided, strided_input
 from netcl.core import debug, dtypes, launch, program
-from netcl.core.replay import Memory, Step
+from netcl.core.replay import Memory, Step, Steps
 from netcl.graph import budget, flags, frugal
 from netcl.graph.layout import lay_out
 from netcl.graph.lower import Graph, lower
@@ -68,7 +68,7 @@ class Builder:
         ]
         design = self.design()
         launches, nodes = design.launches, design.nodes
-        steps = self._steps(launches)
+        steps = Steps(self._steps(launches))
         places = [self._place(position, nodes[position], *result) for position, result in design.results.items()]
         checks = any(kind == "flags" for source in launches for kind, _ in source.arguments)
         plan = Plan(steps, design.memory, self.slots, places, packers, self.moved, launches, checks)
@@ -281,7 +281,6 @@ class Builder:
                 fixed = self._scratch(item * 4)
             if fixed is not None:
                 step.fixed[place] = fixed
-        step.bind()
 
     def _moved(self, number: int) -> int:
         """Where the offset of an input stands behind the scalars."""

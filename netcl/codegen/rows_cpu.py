@@ -90,9 +90,7 @@ class CpuRows(Rows):
             body = self._body(reductions, vectors, lanes, stores)
             lines += self._long_loop(reductions, vectors, names, lanes, end, rest, body)
             if size % lanes and (emitter.kept or self.stand_in):  # vectors may not overlap: they would read results
-                emitter.lanes = 1
-                body = self._body(reductions, names, 1, stores)
-                lines += [f"for (; v < {end}; ++v) {{", *indent(body), "}"]
+                lines += self._narrower(reductions, names, size % lanes, end, stores)
             elif size % lanes:
                 new = f"(int{lanes})({', '.join('1' if n >= lanes - size % lanes else '0' for n in range(lanes))})"
                 body = self._body(reductions, vectors, lanes, stores, counted=new)
@@ -105,6 +103,27 @@ class CpuRows(Rows):
             lines += [f"for (; v < {end}; ++v) {{", *indent(body), "}"]
         emitter.lanes = outer_lanes
         return ["{", *indent(lines), "}"]
+
+    def _narrower(
+        self, reductions: list[Reduction], names: list[str], rest: int, end: str,
+        stores: list[tuple[Node, Coordinates]],
+    ) -> list[str]:  # fmt: skip
+        """The last `rest` elements of a loop: a vector of 8, one of 4, then each by itself."""
+        lines = []
+        for lanes in (8, 4):
+            if rest & lanes:
+                self.emitter.lanes = lanes
+                vectors = [self.emitter.fresh("a") for _ in reductions]
+                turn = [self._declare(r, n, lanes) for r, n in zip(reductions, vectors, strict=True)]
+                turn += self._body(reductions, vectors, lanes, stores)
+                for reduction, vector, name in zip(reductions, vectors, names, strict=True):
+                    turn += self._fold(reduction, vector, name, lanes)
+                lines += ["{", *indent(turn), "}", f"v += {lanes};"]
+        if rest % 4:
+            self.emitter.lanes = 1
+            body = self._body(reductions, names, 1, stores)
+            lines += [f"for (; v < {end}; ++v) {{", *indent(body), "}"]
+        return lines
 
     def _side_by_side(
         self, reductions: list[Reduction], vectors: list[str], scalars: list[str], lanes: int, end: str,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from netcl.autograd.tape import apply_composite, is_grad_enabled
+from netcl.autograd.tape import apply, apply_composite, is_grad_enabled
 from netcl.core import dtypes
 from netcl.graph import primitives
 from netcl.ops.elementwise import literal
@@ -124,9 +124,10 @@ def _log_probabilities(x: Tensor, top: Tensor, total: Tensor) -> Tensor:
     return x.to(top.dtype) - top - total.log()
 
 
-def _probabilities(x: Tensor, top: Tensor, total: Tensor) -> Tensor:
-    """softmax(x) from the row's statistics, by the exponentials that were summed: a kernel that does both has them."""
-    return (x.to(top.dtype) - top).exp() / total
+def _scaled_probabilities(x: Tensor, top: Tensor, total: Tensor, scale: Tensor) -> Tensor:
+    """softmax(x) * scale from the row's statistics and a number for each row, which alone is divided: to divide each
+    element would take as long as its exponential. A kernel that has summed these exponentials has them."""
+    return (x.to(top.dtype) - top).exp() * (scale / total)
 
 
 def _total_in_rule(x: Tensor, top: Tensor, total: Tensor, axis: int) -> Tensor:
@@ -141,9 +142,8 @@ def _log_softmax_body(x: Any, top: Any, total: Any, axis: int) -> Any:
 
 def _log_softmax_gradient(g: Tensor, y: Any, x: Tensor, top: Tensor, total: Tensor, axis: int) -> tuple:
     total = _total_in_rule(x, top, total, axis)
-    probabilities = _probabilities(x, top, total)
     g = g.to(top.dtype)
-    return g - probabilities * g.sum(axis, keepdim=True), None, None
+    return g - _scaled_probabilities(x, top, total, g.sum(axis, keepdim=True)), None, None
 
 
 primitives.composite("row_statistics", _statistics_infer, _row_statistics)
@@ -220,7 +220,7 @@ def losses_of_rows(
     axis = class_axis(x._value.shape)
     log_p = _log_probabilities(x, top, total)
     target_class = chosen(x._value.shape, x.dtype, target, weight, ignore_index, site)
-    losses = -log_p.where(target_class.hot, 0.0).sum(axis, keepdim=True) * target_class.weight
+    losses = -apply("gather", (log_p, target_class.index), axis) * target_class.weight
     if smoothing:
         spread = log_p if weight is None else log_p * _per_class(weight, x, log_p.dtype)
         smooth = -spread.sum(axis, keepdim=True)
@@ -257,14 +257,14 @@ def gradient_of_rows(
     q, mass = _target_distribution(x, target_class, weight, smoothing)
     if z_scale:  # logsumexp has the softmax for its gradient
         mass = mass + (top + total.log()) * target_class.weight * literal(2 * z_scale, mass)
-    change = _probabilities(x, top, total) * mass - q
+    change = _scaled_probabilities(x, top, total, mass) - q
     return change * row_scale(g, target, weight, reduction, ignore_index, target_class)
 
 
 def _target_distribution(x: Tensor, target_class: Chosen, weight: Tensor | None, smoothing: float) -> tuple:
     """q over the classes and its sum, for rows that are kept."""
     wide = target_class.weight.dtype
-    q, mass = target_class.hot.to(wide) * target_class.weight, target_class.weight
+    q, mass = target_class.weight.where(target_class.hot, 0.0), target_class.weight
     if not smoothing:
         return q, mass
     classes = x._value.shape[class_axis(x._value.shape)]

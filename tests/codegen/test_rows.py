@@ -40,7 +40,7 @@ def test_softmax_computes_each_exponential_once(device):
         plan.clear_plans()
         y = nc.softmax(nc.tensor(x), 1).numpy()
         (kernel,) = next(iter(plan._plans.values())).kernels
-    assert kernel.source.count("exp(") == 2  # in the vectors' loop and in the loop over what is left
+    assert kernel.source.count("exp(") == 3  # in the vectors' loop, for 8 of the 11 that are left, and in their loop
     exact = np.exp(x.astype(np.float64) - x.max(1, keepdims=True))
     np.testing.assert_allclose(y, exact / exact.sum(1, keepdims=True), rtol=2e-6)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from netcl.autograd.tape import apply_composite
+from netcl.autograd.tape import apply, apply_composite
 from netcl.core import dtypes
 from netcl.graph import primitives
 from netcl.ops.fused_ops import cross_entropy
@@ -61,7 +61,7 @@ def _nll(*operands_and_arg: Any) -> Any:
     weight = rest[0] if rest else None
     axis = class_axis(x._value.shape)
     target_class = chosen(x._value.shape, x.dtype, target, weight, ignore_index, site)
-    picked = x.to(target_class.weight.dtype).where(target_class.hot, 0.0).sum(axis, keepdim=True)
+    picked = apply("gather", (x.to(target_class.weight.dtype), target_class.index), axis)
     losses = (-picked * target_class.weight).where(target_class.kept, 0.0).reshape(target._value.shape)
     return reduced_rows(losses, target, weight, reduction, ignore_index)._value
 

@@ -220,7 +220,7 @@ def losses_of_rows(
     axis = class_axis(x._value.shape)
     log_p = _log_probabilities(x, top, total)
     target_class = chosen(x._value.shape, x.dtype, target, weight, ignore_index, site)
-    losses = -apply("gather", (log_p, target_class.index), axis) * target_class.weight
+    losses = -apply("gather", (log_p, target_class.classes), axis) * target_class.weight
     if smoothing:
         spread = log_p if weight is None else log_p * _per_class(weight, x, log_p.dtype)
         smooth = -spread.sum(axis, keepdim=True)

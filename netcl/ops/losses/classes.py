@@ -61,7 +61,7 @@ def _nll(*operands_and_arg: Any) -> Any:
     weight = rest[0] if rest else None
     axis = class_axis(x._value.shape)
     target_class = chosen(x._value.shape, x.dtype, target, weight, ignore_index, site)
-    picked = apply("gather", (x.to(target_class.weight.dtype), target_class.index), axis)
+    picked = apply("gather", (x.to(target_class.weight.dtype), target_class.classes), axis)
     losses = (-picked * target_class.weight).where(target_class.kept, 0.0).reshape(target._value.shape)
     return reduced_rows(losses, target, weight, reduction, ignore_index)._value
 

@@ -65,7 +65,7 @@ def without_elements(input: Tensor, target: Tensor, reduction: str) -> Tensor:
 class Chosen(NamedTuple):
     """What a row's class index says, with a dimension of size 1 at the class axis."""
 
-    index: Tensor  # the class, checked
+    classes: Tensor  # the class, checked
     hot: Tensor  # in the scores' shape: whether this is the target's class
     kept: Tensor  # whether the row counts
     weight: Tensor  # its weight, 0 where it does not

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -136,6 +137,33 @@ def recording() -> dict[str, float]:
     return found
 
 
+def host_work() -> dict[str, float]:
+    """Microseconds until a compiled step of the small network returns, with its launches and without; how many."""
+    import netcl as nc
+    from netcl.core import launch
+
+    rng = np.random.default_rng(0)
+    x, y = nc.tensor(rng.standard_normal((32, 64), dtype=np.float32)), nc.tensor(rng.integers(0, 10, 32))
+    model = models.mlp(nc.nn, (64, 128, 128, 10))
+    step = nc.jit_compile(models.trainer(nc, model, model, x, y), fullgraph=True)
+    for _ in range(5):
+        step().item()
+    with nc.profiler.count_launches() as launches:
+        step()
+    found = {"launches": float(int(launches))}
+    for name, enqueue in (("with", launch._nd_range), ("without", lambda *arguments: None)):
+        least = math.inf
+        with mock.patch.object(launch, "_nd_range", enqueue):
+            for _ in range(200):
+                nc.synchronize()
+                start = time.perf_counter()
+                for _ in range(STEPS):
+                    step()
+                least = min(least, (time.perf_counter() - start) / STEPS)
+        found[name] = least * 1e6
+    return found
+
+
 # ---- the table
 
 
@@ -180,7 +208,7 @@ def child(options: argparse.Namespace) -> None:
         times = harness.alternating(make(), options.seconds, steps)
         rows.append(line(key, name, times))
         print("  " + " | ".join(rows[-1]), file=sys.stderr)
-    found = {"device": harness.describe_device(), "rows": rows, "recording": recording()}
+    found = {"device": harness.describe_device(), "rows": rows, "recording": recording(), "host": host_work()}
     Path(options.json).write_text(json.dumps(found))
 
 
@@ -199,6 +227,13 @@ def section(found: dict[str, Any]) -> str:
     lines += ["| " + " | ".join(row) + " |" for row in found["rows"]]
     costs = ", ".join(f"{name} {cost:.1f} us" for name, cost in found["recording"].items())
     lines += ["", f"Recording one operation, uncompiled, with its place in the gradient graph: {costs}."]
+    host = found["host"]
+    count = int(host["launches"])
+    lines += [
+        "",
+        f"The host's work for a compiled step of the first network: {host['without']:.0f} us without its {count} "
+        f"launches, {host['with']:.0f} us with them (aim: 15 us + 6 us for each launch, {15 + 6 * count} us).",
+    ]
     return "\n".join(lines)
 
 

@@ -217,20 +217,25 @@ class Emitter:
         index = ix.substitute(index, dict.fromkeys(deeper, ix.Index()))  # the first one is told
         position, has_lanes, _ = self._spell_index(index)
         flags = self.argument("flags", None)
-        lines = self.scopes[depth].lines
-        if condition.vector:
-            lines.append(f"if (any({condition.text} == 0)) {{")
-        for n in range(self.lanes if condition.vector or value.vector else 1):
-            ok = cl.lane(condition.text, n) if condition.vector else condition.text
-            shown = cl.lane(value.text, n) if value.vector else value.text
-            where = cl.lane(f"({position})", n) if has_lanes else position
-            lines.append(
-                f"if (!{ok} && atomic_cmpxchg((volatile __global int*){flags}, 0, 1) == 0) "
-                f"{{ {flags}[1] = (int){site.text}; ((__global long*){flags})[1] = (long){shown}; "
-                f"((__global long*){flags})[2] = (long){where}; }}"
-            )
-        if condition.vector:
-            lines.append("}")
+        tested = [
+            ("ok", "int", condition.text, condition.vector), ("shown", node.dtype.compute, value.text, value.vector),
+            ("at", self.index_type, position, has_lanes),
+        ]  # fmt: skip
+        lanes = self.lanes if any(vector for _, _, _, vector in tested) else 1
+        put = [
+            f"{kind} {name}[{lanes}]; vstore{lanes}({text}, 0, {name});" if vector else f"const {kind} {name} = {text};"
+            for name, kind, text, vector in tested
+        ]
+        ok, shown, where = [f"{name}[n]" if vector else name for name, _, _, vector in tested]
+        told = [
+            f"if (!{ok} && atomic_cmpxchg((volatile __global int*){flags}, 0, 1) == 0) {{",
+            f"  {flags}[1] = (int){site.text}; ((__global long*){flags})[1] = (long){shown}; "
+            f"((__global long*){flags})[2] = (long){where};", "}",
+        ]  # fmt: skip
+        if lanes > 1:
+            told = [f"for (int n = 0; n < {lanes}; ++n) {{", *indent(told), "}"]
+        failed = f"any({condition.text} == 0)" if condition.vector else f"!{condition.text}"
+        self.scopes[depth].lines += [f"if ({failed}) {{", *indent([*put, *told]), "}"]
         return Value(value.text, value.vector, depth)
 
     # ---- memory ----
@@ -255,10 +260,50 @@ class Emitter:
             base = position.emit(self._spell)
             offsets = [f"{base} + {factor * n}" if n else base for n in range(self.lanes)]
             return cl.gathered(pointer, offsets, dtype), True
+        picked = self._picked(position, depth)
+        if picked is not None:
+            base, offsets = picked
+            return cl.gathered(f"({pointer} + {base})", offsets, dtype), True
         offsets_name = self.fresh("at")
         kind = cl.vector_type(self.index_type, self.lanes)
         self.scopes[depth].lines.append(f"const {kind} {offsets_name} = {position.emit(self._spell_lanes)};")
         return cl.gathered(pointer, [cl.lane(offsets_name, n) for n in range(self.lanes)], dtype), True
+
+    def _picked(self, position: Index, depth: int) -> tuple[str, list[str]] | None:
+        """An offset that all lanes have, and one for each, where these come from one index that lies in memory: each
+        lane reads its own from there. Taking it out of a vector register costs twice as much, and `volatile` keeps
+        compilers from doing that. Negative indices are large unsigned ones, so one comparison keeps lanes in range."""
+        data = [(t, c) for t, c in position.terms if isinstance(t, ix.Data) and self.vector in ix.term_variables(t)]
+        found = self._index_in_memory(data[0][0]) if len(data) == 1 else None
+        if found is None:
+            return None
+        index, factor = data[0]
+        node, pointer, at = found
+        shared = Index(tuple(pair for pair in position.terms if pair[0] is not index), position.constant)
+        step, stride = shared.coefficient(self.vector), at.coefficient(self.vector)
+        if step is None or stride is None:
+            return None
+        kind = f"volatile __global const u{node.dtype.compute}*"
+        name, limit = self.fresh("p"), f"(u{node.dtype.compute}){index.extent - 1}"
+        self.scopes[depth].lines.append(f"{kind} {name} = ({kind})({pointer} + {at.emit(self._spell)});")
+        times = "" if factor == 1 else f"*{factor}"
+        lanes = [f"(long)min({name}[{stride * n}], {limit}){times}" for n in range(self.lanes)]
+        return shared.emit(self._spell), [f"{lane} + {step * n}" if step * n else lane for n, lane in enumerate(lanes)]
+
+    def _index_in_memory(self, data: ix.Data) -> tuple[Node, str, Index] | None:
+        """Where an index is read from: (array, pointer, offset); None where it is computed."""
+        node, coordinates = data.node, data.coordinates
+        while node not in self.bindings:
+            if node.op != "check" and (node.primitive.kind != "view" or node.op == "pad"):
+                return None
+            node, coordinates = node.src[0], operand_coordinates(node, coordinates)[0]
+        if node.dtype not in (dtypes.int32, dtypes.int64):
+            return None
+        layout = self.bindings[node]
+        pointer = self.argument("buffer", node)
+        if layout.dynamic_offset:
+            pointer = f"{pointer} + {self.argument('offset', node)}"
+        return node, pointer, ix.substitute(position(coordinates, layout.strides), self.replacements)
 
     def _spell_index(self, position: Index) -> tuple[str, bool, int]:
         """Text of an index, whether it has lanes, and the depth it belongs to."""

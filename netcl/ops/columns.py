@@ -13,6 +13,7 @@ import numpy as np
 from netcl.autograd import tape
 from netcl.core import dtypes
 from netcl.graph import flags
+from netcl.graph.table import composite
 from netcl.graph.value import record, record_scalar, user_line
 from netcl.ops.creation import full, iota
 from netcl.ops.elementwise import plain_number, wrapped
@@ -53,7 +54,16 @@ def checked(name: str, index: Tensor, size: int, low: int) -> Tensor:
     """The index, IndexError at the next read of a value if an element lies outside low .. size - 1."""
     if index.dtype in (dtypes.uint8, dtypes.int8, dtypes.int16):
         index = index.to(dtypes.int32)
-    return tape.apply("check", (index, (index >= low) & (index < size), site(name, index._value.device)))
+    return tape.apply_composite("checked", (index, site(name, index._value.device)), (low, size), None)
+
+
+def _checked_body(index: Any, site: Any, limits: tuple[int, int]) -> Any:
+    low, size = limits
+    given = Tensor._wrap(index)
+    return tape.apply("check", (given, (given >= low) & (given < size), Tensor._wrap(site)))._value
+
+
+composite("checked", lambda operands, arg: (operands[0].shape, operands[0].dtype), _checked_body)
 
 
 def pick(input: Tensor, index: Tensor, low: int | None = None, name: str = "") -> Tensor:

@@ -72,7 +72,7 @@ def _every_equal_infer(operands: Any, arg: Any) -> tuple:
 
 def _every_equal_gradient(g: Tensor, y: Tensor, x: Tensor, value: Any, arg: Any) -> tuple:
     """All elements that equal the result share the gradient."""
-    return (*_even_gradient(g, y, x, tuple(range(x.ndim))), None)
+    return (*_even_gradient(g, y, x, (tuple(range(x.ndim)), False)), None)
 
 
 primitives.composite("every_equal", _every_equal_infer, lambda x, value: value)

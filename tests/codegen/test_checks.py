@@ -26,3 +26,28 @@ def test_an_index_that_is_out_of_range_everywhere_raises(place, bad: int):
         result = nc.tensor(TABLE)[index]
         with pytest.raises(IndexError, match=str(bad)):
             result.numpy()
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("dim", [0, 1])
+def test_elements_are_picked_by_indices_and_from_arrays_that_lie_in_any_way(place, dim: int, dtype: type):
+    rng = np.random.default_rng(0)
+    source, index = rng.standard_normal((41, 40), dtype=np.float32), rng.integers(0, 39, (40, 80)).astype(dtype)
+    x, i = nc.tensor(source), nc.tensor(index)
+    for picked, ids, expected, own in (
+        (x[:40], i[:, :40], source[:40], index[:, :40]), (x[1:], i[:, 1::2], source[1:], index[:, 1::2]),
+        (x[:40].flip(1), i[:, 40:].flip(1), source[:40, ::-1], index[:, :39:-1]),
+        (x[1:].t(), i[:, :40].t(), source[1:].T, index[:, :40].T),
+        (x[:40] * 2, i[:, :40] + 1, source[:40] * 2, index[:, :40] + 1),
+    ):  # fmt: skip
+        found = picked.gather(dim, ids).numpy()
+        np.testing.assert_array_equal(found, np.take_along_axis(expected, own.astype(np.int64), dim))
+
+
+@pytest.mark.parametrize("bad", [40, -1, 2**32, -(2**40)])
+def test_one_index_out_of_range_among_many_is_told_with_its_position(place, bad: int):
+    index = np.arange(3 * 40).reshape(3, 40) % 40
+    index[1, 29] = bad
+    result = nc.tensor(np.ones((3, 40), np.float32)).gather(1, nc.tensor(index))
+    with pytest.raises(IndexError, match=f"gather.*index {bad} at position 69 "):
+        result.numpy()

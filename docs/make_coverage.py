@@ -58,7 +58,7 @@ NOTES = {
     "torch.from_numpy": "copies",
     "torch.frombuffer": "copies",
     "torch.get_rng_state": "another format of the state",
-    "torch.load": "reads safetensors files; never pickles",
+    "torch.load": "reads safetensors files; never pickles; map_location is one device",
     "torch.multinomial": "without replacement, on Intel's CPUs PyTorch draws other numbers",
     "torch.normal": "equal to PyTorch's numbers up to rounding where mean or std is a tensor",
     "torch.save": "writes safetensors files",

@@ -13,7 +13,7 @@ from netcl.autograd.hooks import through_hooks, through_result_hooks, watched_gr
 from netcl.autograd.rules import Meta, is_needed
 from netcl.autograd.tape import Node, _alias, _GradMode, _state, _WithoutAutocast
 from netcl.graph.primitives import TABLE, composite
-from netcl.graph.value import record, record_many
+from netcl.graph.value import Value, record, record_many
 from netcl.tensor import Tensor
 
 
@@ -133,13 +133,24 @@ def node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Iter
             continue
         if tensor._version != version:
             _check_operand(node, number, saved)
-        operands.append(tensor if create_graph else Tensor._wrap(value))
+        operands.append(_as_it_was(tensor, value, node.edges[number]) if create_graph else Tensor._wrap(value))
     results = [
         Meta(*value) if type(value) is tuple else _result(node, value, number, create_graph)
         for number, value in enumerate(kept)
     ]
     wanted = [edge is not None for edge in node.edges]
     return _call_rule(node.op, node.rule, node.arg, gradients, results, operands, wanted)
+
+
+def _as_it_was(tensor: Tensor, value: Value, edge: Any) -> Tensor:
+    """An operand; where its shape was changed in place, another tensor of what it was, at its place in the graph."""
+    if tensor._value is value or (edge is not None and edge[1] < 0):
+        return tensor
+    before = Tensor._wrap(value)
+    if edge is not None:
+        before._tracked = True
+        before._node, before._output = edge
+    return before
 
 
 def _meta(saved: Any) -> tuple:

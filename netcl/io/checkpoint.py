@@ -83,13 +83,22 @@ def _mode(path: Path) -> int:
     return 0o666 & ~mask
 
 
-def load(path: str | os.PathLike, device: Any = None) -> Any:
-    """What was saved, with its tensors on `device` (default: the current one). Any safetensors file gives a state_dict.
+def load(
+    path: str | os.PathLike, map_location: Any = None, *, device: Any = None, weights_only: bool | None = None
+) -> Any:  # fmt: skip
+    """What was saved, with its tensors on the device `map_location` (default: the current one).
+
+    Any safetensors file gives a state_dict. `device` is another name of map_location. `weights_only` may be given as in
+    PyTorch, and changes nothing: the files hold no code.
 
     FileNotFoundError; ValueError for a file that is no complete safetensors file. A pickle (what torch.save writes)
     is refused: reading one can run any code.
     """
-    target = find_device(device)
+    if callable(map_location) or isinstance(map_location, dict):
+        raise NotImplementedError("load: map_location as a function or a dict is not there; give a device for all")
+    if map_location is not None and device is not None:
+        raise TypeError("load: map_location and device are the same argument; give one")
+    target = find_device(device if map_location is None else map_location)
     path = Path(path)
     _refuse_pickle(path)
     try:

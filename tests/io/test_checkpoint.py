@@ -176,3 +176,14 @@ def test_wrong_files_and_objects_raise_with_their_names(tmp_path: Path) -> None:
         nc.save({(1, 2): 3}, path)
     with pytest.raises(TypeError, match="metadata"):
         nc.save({"x": nc.ones(1)}, path, metadata={"epoch": 3})  # type: ignore[dict-item]
+
+
+def test_load_takes_pytorchs_arguments(device, tmp_path: Path) -> None:
+    nc.save({"x": nc.ones(2)}, tmp_path / "m.pt")
+    loaded = nc.load(tmp_path / "m.pt", map_location=nc.device("cpu"), weights_only=True)["x"]
+    assert loaded.device.kind == "cpu"
+    assert nc.load(tmp_path / "m.pt", device)["x"].device is device
+    with pytest.raises(NotImplementedError, match="give a device"):
+        nc.load(tmp_path / "m.pt", map_location=lambda storage, place: storage)
+    with pytest.raises(TypeError, match="same argument"):
+        nc.load(tmp_path / "m.pt", device, device=device)

@@ -87,3 +87,17 @@ def test_in_place_forms(torch):
 def test_overlapping_windows_can_not_be_written_to():
     with pytest.raises(RuntimeError, match="more than one element"):
         nc.zeros(5).unfold(0, 3, 1).add_(1)
+
+
+@pytest.mark.parametrize("change", [lambda x: x.unsqueeze_(0), lambda x: x.t_()])
+def test_second_derivatives_of_operands_whose_shape_was_changed_in_place(torch, change):
+    found = []
+    for library in (nc, torch):
+        w = library.tensor([[0.5, -1.0, 2.0], [1.5, 1.0, -0.5]], requires_grad=True)
+        x = w * 1
+        y = x * 2 - 1
+        change(x)
+        (g,) = library.autograd.grad((y * y * y).sum() + (x * x).sum(), w, create_graph=True)
+        (g * g).sum().backward()
+        found.append(w.grad.tolist())
+    assert found[0] == [pytest.approx(row, rel=1e-5) for row in found[1]]

@@ -286,7 +286,7 @@ def _probability_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None,
     if x._value.shape != target._value.shape:
         raise ValueError(
             f"cross_entropy: target probabilities have shape {list(target.shape)}, logits {list(x.shape)}; "
-            "they must be equal"
+            "they must be equal; class indices are integers: pass target.long()"
         )
     operands = (x, target, *row_statistics(x, class_axis(x._value.shape)))
     return apply_composite(

@@ -10,6 +10,7 @@ import pytest
 
 import netcl as nc
 import netcl.nn.functional as F
+from netcl.graph.plan import clear_plans
 
 ROWS, WIDTH = 1024, 64
 ACTIVATION = ROWS * WIDTH * 4
@@ -119,6 +120,7 @@ def test_a_whole_step_with_an_optimizer_and_compiled(device):
 
 
 def test_a_compiled_step_notices_a_new_budget(device):
+    clear_plans()  # those of other tests hold memory of their own, until new ones push them out
     model, x = mlp(6), data()
     run = nc.jit_compile(lambda x: (model(x) ** 2).mean())
 

@@ -225,6 +225,8 @@ def test_vmap_of_grad_is_a_loop_of_gradients(device, group):
         places = tuple(n for n, t in enumerate(tensors) if t.is_floating_point())
         if name in ("clone", "long sort", "long scan", "long topk") or not places:
             continue
+        if name == "heaviside":  # has no derivative, as in PyTorch
+            continue
         gradient = nc.func.grad(lambda *t, f=f: scalar(f(nc, *t)), argnums=places)
         loops = [gradient(*[t[i] for t in tensors]) for i in range(SAMPLES)]
         for a, b in zip(nc.vmap(gradient)(*tensors), zip(*loops, strict=True), strict=True):

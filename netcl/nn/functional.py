@@ -7,6 +7,7 @@ from typing import Any
 from netcl.autograd.tape import apply_composite
 from netcl.core import dtypes
 from netcl.graph import primitives
+from netcl.nn.attention import scaled_dot_product_attention
 from netcl.nn.dropping import (
     alpha_dropout,
     dropout,
@@ -237,6 +238,7 @@ __all__ = [
     "rms_norm",
     "rrelu",
     "rrelu_",
+    "scaled_dot_product_attention",
     "selu",
     "selu_",
     "sigmoid",

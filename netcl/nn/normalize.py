@@ -146,7 +146,9 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     total = padded.narrow(1, 0, channels)
     for place in range(1, size):
         total = total + padded.narrow(1, place, channels)
-    return input / (total * (alpha / size) + k).pow(beta)
+    whole = not total.is_floating_point()  # PyTorch's mean of integers is an integer
+    mean = total // size * alpha if whole else total * (alpha / size)
+    return input / (mean + k).pow(beta)
 
 
 # ---- checks ------------------------------------------------------------------------------------------------------

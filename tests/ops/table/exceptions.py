@@ -99,7 +99,8 @@ _SHAPES = {
     "PyTorch does not flatten an operand that has no dense strides": "kron",
     "PyTorch gives a product of nothing the shape of what is added to it": "addmv",
     "PyTorch sums what would have to be broadcast": "tensordot",
-    "PyTorch lets what has no elements pass unlooked at": "F.pixel_unshuffle pixel_unshuffle trapezoid",
+    "PyTorch lets what has no elements pass unlooked at":
+        "F.pixel_unshuffle F.scaled_dot_product_attention pixel_unshuffle trapezoid",
     "a 0-d tensor is no vector, and no matrix": "adjoint linalg.vander Tensor.mH Tensor.mT",
     "PyTorch's strides of what has no elements come from where it was made": "Tensor.stride",
 }

@@ -10,7 +10,7 @@ from netcl.core import dtypes
 from netcl.graph import primitives
 from netcl.ops import elementwise
 from netcl.ops.creation import iota
-from netcl.ops.reduction import amax, amin, axes_of, check_extremum, drop, position, reduce
+from netcl.ops.reduction import amax, amin, axes_of, check_extremum, position, reduce
 from netcl.ops.return_types import named
 from netcl.ops.shape import axis_of
 from netcl.tensor import Tensor
@@ -67,8 +67,7 @@ def along(op: str, input: Tensor, dim: int, keepdim: bool) -> Any:
     check_extremum(op, input, axis)
     if not input.ndim:
         return named(op, input.clone(), position(op, input, 0, False))
-    found = apply_composite("extremum", (input,), (op, axis), _along_gradient, several=True)
-    return named(op, *(drop(result, input, (axis,), keepdim) for result in found))
+    return named(op, *apply_composite("extremum", (input,), (op, axis, keepdim), _along_gradient, several=True))
 
 
 def _even_gradient(g: Tensor, y: Tensor, x: Tensor, arg: Any) -> tuple:
@@ -78,21 +77,23 @@ def _even_gradient(g: Tensor, y: Tensor, x: Tensor, arg: Any) -> tuple:
     return (primitives.with_axes(g, x.shape, arg) * hit / hit.sum(arg[0], keepdim=True),)
 
 
-def _infer(operands: Any, arg: tuple[str, int]) -> tuple:
+def _infer(operands: Any, arg: tuple[str, int, bool]) -> tuple:
     x = operands[0]
-    shape = primitives.reduced_shape(x.shape, (arg[1],))
+    shape = primitives.reduced_shape(x.shape, (arg[1],), arg[2])
     return (shape, x.dtype), (shape, dtypes.int64)
 
 
-def _body(x: Any, arg: tuple[str, int]) -> tuple:
-    op, axis = arg
+def _body(x: Any, arg: tuple[str, int, bool]) -> tuple:
+    op, axis, keepdim = arg
     input = Tensor._wrap(x)
-    return reduce(op, input, axis, True)._value, position(op, input, axis, True)._value
+    return reduce(op, input, axis, keepdim)._value, position(op, input, axis, keepdim)._value
 
 
-def _along_gradient(g: tuple, y: tuple, x: Any, arg: tuple[str, int]) -> tuple:
-    places = iota(tuple(x.shape), arg[1], y[1].device)
-    return (g[0].where(places == y[1], 0.0),)
+def _along_gradient(g: tuple, y: tuple, x: Any, arg: tuple[str, int, bool]) -> tuple:
+    _, axis, keepdim = arg
+    of_values, found = (primitives.with_axes(each, x.shape, ((axis,), keepdim)) for each in (g[0], y[1]))
+    places = iota(tuple(x.shape), axis, found.device)
+    return (of_values.where(places == found, 0.0),)
 
 
 primitives.composite("extremum", _infer, _body)

@@ -82,16 +82,16 @@ def _norm(name: str, x: Tensor, ord: Any, dim: Dim, keepdim: bool, dtype: DType 
         raise RuntimeError(
             f"{name}: there is no {order}-norm of no elements (shape {list(x.shape)}); name a dim that is not of size 0"
         )
-    found = drop(apply_composite("vector_norm", (x,), (order, axes), _gradient), x, axes, keepdim)
+    found = apply_composite("vector_norm", (x,), (order, axes, keepdim), _gradient)
     return found if dtype is None else cast(found, dtype)
 
 
-def _infer(operands: Any, arg: tuple[float, Axes]) -> tuple:
-    return primitives.reduced_shape(operands[0].shape, arg[1]), operands[0].dtype
+def _infer(operands: Any, arg: tuple[float, Axes, bool]) -> tuple:
+    return primitives.reduced_shape(operands[0].shape, *arg[1:]), operands[0].dtype
 
 
-def _body(x: Any, arg: tuple[float, Axes]) -> Any:
-    order, axes = arg
+def _body(x: Any, arg: tuple[float, Axes, bool]) -> Any:
+    order, axes, keepdim = arg
     wide = widened(Tensor._wrap(x))
     if math.isinf(order):
         found = reduce("max" if order > 0 else "min", wide.abs(), axes, True)
@@ -103,14 +103,15 @@ def _body(x: Any, arg: tuple[float, Axes]) -> Any:
         found = reduce("sum", wide * wide, axes, True).sqrt()
     else:
         found = reduce("sum", wide.abs().pow(order), axes, True).pow(1 / order)
-    return cast(found, x.dtype)._value
+    return drop(cast(found, x.dtype), axes, keepdim)._value
 
 
-def _gradient(g: Tensor, y: Tensor, x: Tensor, arg: tuple[float, Axes]) -> tuple:
+def _gradient(g: Tensor, y: Tensor, x: Tensor, arg: tuple[float, Axes, bool]) -> tuple:
     """sign(x) (|x| / norm)^(ord - 1); 0 where the norm is 0, and where that power of 0 would be infinite."""
-    order, axes = arg
+    order, axes, _ = arg
     if order == 0:
         return (x.new_zeros(x.shape),)
+    g, y = (primitives.with_axes(each, x.shape, arg[1:]) for each in (g, y))
     if order == 1:
         return (g * x.sign(),)
     if math.isinf(order):

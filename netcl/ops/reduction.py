@@ -16,7 +16,6 @@ from netcl.ops.losses.arguments import check_reduction as check_reduction
 from netcl.ops.losses.arguments import legacy_reduction as legacy_reduction
 from netcl.ops.losses.regression import mse_loss as mse_loss
 from netcl.ops.shape import axis_of
-from netcl.storage import unshared_view
 from netcl.tensor import Tensor
 
 __all__ = ["amax", "amin", "argmax", "argmin", "logsumexp", "mean", "nansum", "prod", "sum"]
@@ -37,12 +36,9 @@ def axes_of(name: str, dim: Dim, rank: int) -> tuple[int, ...]:
     return tuple(sorted(a for a in chosen if a < rank))
 
 
-def drop(result: Tensor, input: Tensor, axes: Sequence[int], keepdim: bool) -> Tensor:
-    """A new result, whose axes were kept with size 1, without them unless keepdim."""
-    shape = input._value.shape
-    if keepdim or not shape:
-        return result
-    return unshared_view("reshape", result, primitives.reduced_shape(shape, axes, False))
+def drop(kept: Tensor, axes: Sequence[int], keepdim: bool) -> Tensor:
+    """In a composite's body: a result whose axes were kept with size 1, without them unless keepdim."""
+    return kept if keepdim else kept.reshape(primitives.reduced_shape(kept._value.shape, axes, False))
 
 
 def reduce(op: str, input: Tensor, dim: Dim, keepdim: bool) -> Tensor:
@@ -80,10 +76,29 @@ def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: DType 
         raise RuntimeError(
             f"mean: expected a floating-point tensor, got {input.dtype}; convert it with .float(), or pass dtype="
         )
-    axes = axes_of("mean", dim, input.ndim)
-    count = math.prod(input.shape[a] for a in axes)
-    total = reduce("sum", widened(input), dim, keepdim)
-    return cast(total / literal(float(count), total), input.dtype)
+    return apply_composite("mean", (input,), (axes_of("mean", dim, input.ndim), keepdim), _mean_gradient)
+
+
+def _infer(operands: Any, arg: tuple[tuple[int, ...], bool]) -> tuple:
+    return primitives.reduced_shape(operands[0].shape, *arg), operands[0].dtype
+
+
+def _mean(x: Any, arg: tuple[tuple[int, ...], bool]) -> Any:
+    total = reduce("sum", widened(Tensor._wrap(x)), *arg)
+    return cast(total / literal(_count(x.shape, arg[0]), total), x.dtype)._value
+
+
+def _mean_gradient(g: Tensor, y: Any, x: Any, arg: tuple[tuple[int, ...], bool]) -> tuple:
+    g = widened(g)
+    share = g / literal(_count(x.shape, arg[0]), g)
+    return (primitives.with_axes(share, x.shape, arg).expand(x.shape),)
+
+
+def _count(shape: Sequence[int], axes: Sequence[int]) -> float:
+    return float(math.prod([shape[axis] for axis in axes]))
+
+
+primitives.composite("mean", _infer, _mean)
 
 
 # ---- products ----------------------------------------------------------------------------------------------------
@@ -179,22 +194,41 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 
 def position(op: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
-    """Where the extremum is: the first of equals, a NaN before all others."""
+    """Where the extremum is, in the flattened tensor or along dim: the first of equals, a NaN before all others."""
+    axis = None if dim is None else axis_of(f"arg{op}", dim, input.ndim)
+    if axis is not None:
+        check_extremum(op, input, axis)
+    elif not input.numel():
+        raise IndexError(
+            f"arg{op}: a tensor without elements (shape {list(input.shape)}) has none; name a dim that is not of "
+            "size 0"
+        )
+    return apply_composite("position", (input,), (op, axis if input.ndim else None, keepdim), None)
+
+
+def _position_infer(operands: Any, arg: tuple[str, int | None, bool]) -> tuple:
+    _, axis, keepdim = arg
+    shape = operands[0].shape
+    axes = range(len(shape)) if axis is None else (axis,)
+    return primitives.reduced_shape(shape, axes, keepdim), dtypes.int64
+
+
+def _position(x: Any, arg: tuple[str, int | None, bool]) -> Any:
     from netcl.ops.creation import iota
 
-    input = input.detach()
-    if dim is None:
-        flat = position(op, input.reshape(-1), 0, False)
-        return flat.reshape((1,) * input.ndim) if keepdim else flat
-    axis = axis_of(f"arg{op}", dim, input.ndim)
-    if not input.ndim:
-        return iota((1,), 0, input.device).reshape(())
-    extremum = _extremum(op, input, axis, True)
-    hit = input == extremum
+    op, axis, _ = arg
+    input = Tensor._wrap(x)
+    if axis is None:
+        input, axis = input.reshape(-1), 0
+    hit = input == reduce(op, input, axis, True)
     if input.is_floating_point():
         hit = hit.logical_or(input != input)
-    places = iota(input._value.shape, axis, input._value.device)
-    return reduce("min", places.where(hit, input.shape[axis]), axis, keepdim)
+    places = iota(input._value.shape, axis, x.device)
+    first = reduce("min", places.where(hit, input.shape[axis]), axis, True)
+    return first.reshape(_position_infer((x,), arg)[0])._value
+
+
+primitives.composite("position", _position_infer, _position)
 
 
 # ---- logsumexp ---------------------------------------------------------------------------------------------------
@@ -211,24 +245,23 @@ def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
         return cast(input, input.dtype) if not input.ndim else input.clone()
     if 0 in [input._value.shape[axis] for axis in axes]:
         return reduce("sum", input, axes, keepdim).log()
-    return drop(apply_composite("logsumexp", (input,), axes, _logsumexp_gradient), input, axes, keepdim)
+    return apply_composite("logsumexp", (input,), (axes, keepdim), _logsumexp_gradient)
 
 
-def _logsumexp_infer(operands: Any, axes: tuple[int, ...]) -> tuple:
-    return primitives.reduced_shape(operands[0].shape, axes), operands[0].dtype
-
-
-def _logsumexp(x: Any, axes: tuple[int, ...]) -> Any:
+def _logsumexp(x: Any, arg: tuple[tuple[int, ...], bool]) -> Any:
+    axes = arg[0]
     input = Tensor._wrap(x)
     wide = widened(input)
     top = reduce("max", wide, axes, True)
     top = top.where(top.abs() != math.inf, 0.0)
-    return cast(reduce("sum", (wide - top).exp(), axes, True).log() + top, input.dtype)._value
+    found = cast(reduce("sum", (wide - top).exp(), axes, True).log() + top, input.dtype)
+    return drop(found, *arg)._value
 
 
-def _logsumexp_gradient(g: Tensor, y: Tensor, x: Tensor, axes: tuple[int, ...]) -> tuple:
+def _logsumexp_gradient(g: Tensor, y: Tensor, x: Tensor, arg: tuple[tuple[int, ...], bool]) -> tuple:
     """The softmax."""
+    g, y = (primitives.with_axes(each, x.shape, arg) for each in (g, y))
     return (g * (x - y).exp(),)
 
 
-primitives.composite("logsumexp", _logsumexp_infer, _logsumexp, autocast="float32")
+primitives.composite("logsumexp", _infer, _logsumexp, autocast="float32")

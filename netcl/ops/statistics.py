@@ -74,19 +74,17 @@ def _spread(name: str, input: Tensor, dim: Any, unbiased: Any, keepdim: bool, co
     if not input.is_floating_point():
         raise RuntimeError(f"{name}: expected a floating-point tensor, got {input.dtype}; convert it with .float()")
     axes = axes_of(name, dim, input.ndim)
-    arg = (name, axes, 1.0 if correction is None else float(correction))
-    found = apply_composite("spread", (input,), arg, _spread_gradient, several=True)
-    spread, middle = (drop(result, input, axes, keepdim) for result in found)
-    return spread, middle
+    arg = (name, axes, keepdim, 1.0 if correction is None else float(correction))
+    return apply_composite("spread", (input,), arg, _spread_gradient, several=True)
 
 
 def _spread_infer(operands: Any, arg: tuple) -> tuple:
-    meta = primitives.reduced_shape(operands[0].shape, arg[1]), operands[0].dtype
+    meta = primitives.reduced_shape(operands[0].shape, *arg[1:3]), operands[0].dtype
     return meta, meta
 
 
 def _spread_body(x: Any, arg: tuple) -> tuple:
-    name, axes, correction = arg
+    name, axes, keepdim, correction = arg
     input = Tensor._wrap(x)
     wide = widened(input)
     middle = mean(wide, axes, True) if axes else wide
@@ -94,7 +92,7 @@ def _spread_body(x: Any, arg: tuple) -> tuple:
     squares = reduce("sum", centred * centred, axes, True) if axes else centred * centred
     squares = squares / literal(_divisor(x.shape, axes, correction), squares)
     spread = squares if name == "var" else squares.sqrt()
-    return cast(spread, x.dtype)._value, cast(middle, x.dtype)._value
+    return tuple([drop(cast(found, x.dtype), axes, keepdim)._value for found in (spread, middle)])
 
 
 def _divisor(shape: tuple[int, ...], axes: tuple[int, ...], correction: float) -> float:
@@ -103,15 +101,14 @@ def _divisor(shape: tuple[int, ...], axes: tuple[int, ...], correction: float) -
 
 def _spread_gradient(g: tuple, y: tuple, x: Tensor, arg: tuple) -> tuple:
     """d var = 2 (x - mean) / divisor, d std = (x - mean) / (divisor std), 0 where std is 0, d mean = 1 / count."""
-    name, axes, correction = arg
+    name, axes, keepdim, correction = arg
     wide = widened(x)
-    of_spread, of_mean = (widened(each) for each in g)
+    of_spread, of_mean, result = (primitives.with_axes(widened(each), x.shape, (axes, keepdim)) for each in (*g, y[0]))
     centred = wide - (mean(wide, axes, True) if axes else wide)
     divisor = _divisor(x.shape, axes, correction)
     scale = of_spread * (2.0 if name == "var" else 1.0) / literal(divisor, of_spread)
     if name == "std":
-        found = widened(y[0])
-        scale = (scale / found.where(found != 0, 1.0)).where(found != 0, 0.0)
+        scale = (scale / result.where(result != 0, 1.0)).where(result != 0, 0.0)
     return (centred * scale + of_mean / literal(float(math.prod(x.shape[a] for a in axes)), of_mean),)
 
 

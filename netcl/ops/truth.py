@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from netcl.core import dtypes
+from netcl.graph.primitives import reduced_shape
 from netcl.ops.creation import full
-from netcl.ops.reduction import Dim, axes_of, drop, reduce
+from netcl.ops.reduction import Dim, axes_of, reduce
 from netcl.ops.reduction import sum as total
 from netcl.tensor import Tensor
 
@@ -33,8 +34,7 @@ def _truth(name: str, op: str, input: Tensor, dim: Dim, keepdim: bool) -> Tensor
     axes = () if dim is not None and not isinstance(dim, int) and not len(dim) else axes_of(name, dim, input.ndim)
     truth = input.detach().to(dtypes.bool_)
     if 0 in [input._value.shape[axis] for axis in axes]:
-        shape = [1 if axis in axes else size for axis, size in enumerate(input._value.shape)]
-        return drop(full(shape, name == "all", dtype, input.device), input, axes, keepdim)
+        return full(reduced_shape(input._value.shape, axes, keepdim), name == "all", dtype, input.device)
     return (reduce(op, truth, axes, keepdim) if axes else truth).to(dtype)
 
 

@@ -79,6 +79,8 @@ def test_extrema_of_0d_and_empty_tensors(torch):
     for wrong, kind in (
         (lambda: nc.zeros(0).max(), RuntimeError),
         (lambda: nc.zeros(0, 3).max(0), IndexError),
+        (lambda: nc.zeros(0, 3).argmin(), IndexError),
+        (lambda: nc.zeros(0, 3).argmax(0), IndexError),
         (lambda: nc.zeros(2, 3).max(2), IndexError),
         (lambda: nc.zeros(2, 3).max((0, 1)), TypeError),
         (lambda: nc.zeros(2, 3).prod((0, 1)), TypeError),

@@ -109,6 +109,9 @@ def test_cuda_answers_as_pytorch_does_without_it(torch):
             assert getattr(nc.cuda, name)(*arguments) == getattr(torch.cuda, name)(*arguments)
     with pytest.raises(NotImplementedError, match=r"torch\.cuda\.synchronize.*nc\.synchronize"):
         nc.cuda.synchronize()
+    for thing in (nc.ones(2), nc.nn.Linear(2, 2)):
+        with pytest.raises(NotImplementedError, match=r'cuda: .*\.to\("gpu"\)'):
+            thing.cuda()
     assert not hasattr(nc.cuda, "no_such_name")
     assert nc.version.cuda is None and nc.version.__version__ == nc.__version__
 

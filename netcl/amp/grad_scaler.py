@@ -63,7 +63,7 @@ class GradScaler:
         self, device: Any = None, init_scale: float = 65536.0, growth_factor: float = 2.0, backoff_factor: float = 0.5,
         growth_interval: int = 2000, enabled: bool = True,
     ) -> None:  # fmt: skip
-        if device is not None:
+        if device is not None and enabled:
             find_device(device)
         if enabled and not growth_factor > 1.0:
             raise ValueError(f"The growth factor must be > 1.0, got {growth_factor}")

@@ -189,7 +189,8 @@ class autocast(ContextDecorator):
         self, device_type: Any = None, dtype: DType | None = None, enabled: bool = True,
         cache_enabled: bool | None = None,
     ) -> None:  # fmt: skip
-        self.kinds = _kinds("autocast", device_type)
+        foreign = device_type == "cuda" and not enabled  # scripts for GPUs of PyTorch's switch it off so
+        self.kinds = () if foreign else _kinds("autocast", device_type)
         self.device_type = device_type
         self.dtype = dtype
         self.enabled = bool(enabled)

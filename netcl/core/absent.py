@@ -20,6 +20,7 @@ _INSTEAD = {
     "torch.hub": "use nc.load(path)",
     "torch.jit": "leave it out: netcl fuses kernels by itself",
     "torch.mps": 'use nc.device("gpu")',
+    "torch.multiprocessing": "use Python's multiprocessing, with NumPy arrays",
     "torch.get_num_threads": "the OpenCL runtime has its own threads",
     "torch.range": "use nc.arange(start, end + step, step)",
     "torch.set_num_threads": "the OpenCL runtime has its own threads (POCL_MAX_PTHREAD_COUNT, CL_CONFIG_CPU_...)",
@@ -28,6 +29,11 @@ _INSTEAD = {
     "torch.Tensor.data_ptr": "use .numpy()",
     "torch.Tensor.map_": "use operations on whole tensors",
     "torch.Tensor.new": "use .new_empty(size)",
+    "torch.Tensor.pin_memory": "leave it out: .to(device) copies from any memory",
+    "torch.Tensor.resize_": "use .reshape(size), or a new tensor",
+    "torch.Tensor.set_": "assign to .data",
+    "torch.Tensor.share_memory_": "share NumPy arrays between processes",
+    "torch.Tensor.untyped_storage": "use .numpy()",
     "torch.nn.DataParallel": "use one device",
 }
 _OTHERWISE = {

@@ -116,6 +116,13 @@ class Module(Tree):
         """Move to the CPU device."""
         return self.to("cpu")
 
+    def cuda(self, device: Any = None) -> Self:
+        """Raises NotImplementedError: netcl's devices are OpenCL ones, and .to("gpu") is the way to a GPU."""
+        raise NotImplementedError(
+            'cuda: netcl runs on OpenCL devices, which have other names: .to("gpu"), .to("opencl:0"); '
+            "nc.devices() lists them"
+        )
+
     def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
         """Move to a device without the elements: zeros stand in until they are loaded or drawn anew."""
         target = find_device(device)

@@ -1,5 +1,8 @@
-"""PyTorch's longer names of the modules: nn.modules.linear.Linear is nn.Linear."""
+"""PyTorch's longer names of the modules: nn.modules.linear.Linear and nn.modules.Linear are nn.Linear."""
 
+from typing import Any
+
+from netcl import nn
 from netcl.nn import activation, batchnorm, distance, dropout, linear, loss, module, normalization, padding
 from netcl.nn import containers as container
 from netcl.nn import embedding as sparse
@@ -10,3 +13,9 @@ __all__ = [
     "Module", "activation", "batchnorm", "container", "distance", "dropout", "linear", "loss", "module",
     "normalization", "padding", "pixelshuffle", "sparse",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in nn.__all__:
+        return getattr(nn, name)
+    raise AttributeError(f"module 'netcl.nn.modules' has no attribute {name!r}")

@@ -60,5 +60,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'netcl.cuda' has no attribute {name!r}")
     raise AbsentError(
         f"torch.cuda.{name} is not in netcl, whose GPUs are OpenCL devices: see nc.devices(), nc.accelerator, "
-        "nc.synchronize and nc.profiler"
+        "nc.synchronize, nc.amp and nc.profiler"
     )

@@ -387,6 +387,8 @@ def test_bad_arguments_are_refused():
         nc.autocast(nc.bfloat16)
     with pytest.raises(RuntimeError, match="unknown device_type 'cuda'"):
         nc.autocast("cuda")
+    with nc.autocast("cuda", enabled=False):
+        assert not nc.is_autocast_enabled()
     with pytest.raises(TypeError, match="dtype"):
         nc.autocast(dtype="bfloat16")
     with pytest.raises(ValueError, match="float16 or bfloat16"):

@@ -313,7 +313,7 @@ def test_state_goes_to_pytorch_and_back(torch):
 
 
 def test_a_scaler_that_is_not_enabled_does_nothing():
-    scaler = nc.amp.GradScaler(enabled=False)
+    scaler = nc.amp.GradScaler("cuda", enabled=False)
     w = nc.tensor([1.0], requires_grad=True)
     optimizer = nc.optim.SGD([w], lr=1.0)
     loss = w * 2

@@ -61,3 +61,9 @@ def test_module_dict_is_a_dict() -> None:
         del parts["z"]
     parts.clear()
     assert not list(parts.parameters())
+
+
+def test_modules_are_found_under_pytorchs_longer_names():
+    assert nc.nn.modules.Linear is nc.nn.modules.linear.Linear is nc.nn.Linear
+    assert nc.nn.modules.container.ModuleList is nc.nn.modules.ModuleList is nc.nn.ModuleList
+    assert not hasattr(nc.nn.modules, "no_such_name")

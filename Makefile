@@ -10,8 +10,8 @@ help: ## this list
 install: ## everything a contributor needs, in the current environment
 	$(PYTHON) -m pip install -e '.[test,examples,intel,parity,dev]'
 
-test: ## the tests (ARGS="-k softmax" chooses)
-	$(PYTHON) -m pytest $(ARGS)
+test: ## the tests in two processes (ARGS="-k softmax" chooses)
+	$(PYTHON) -m pytest -n 2 --dist worksteal $(ARGS)
 
 quick: ## the tests up to the first failure, those that failed last time first
 	$(PYTHON) -m pytest -x --ff -q $(ARGS)

@@ -168,7 +168,8 @@ _elementwise("logb", "logb({0})", _flat, None, only_floats)
 _elementwise("hypot", "hypot({0}, {1})", lambda g, y, a, b: (g * (a / y), g * (b / y)), np.hypot, only_floats)
 _elementwise("copysign", "copysign({0}, {1})", lambda g, y, a, b: ((g * (y / a)).where(a != 0, 0), g.new_zeros(g.shape)),
              np.copysign, floating)
-_elementwise("nextafter", "nextafter({0}, {1})", lambda g, y, a, b: (g, None), np.nextafter, only_floats)
+_elementwise("nextafter", "nextafter({0}, {1})", lambda g, y, a, b: (g.where(a != b, 0), g.new_zeros(g.shape)),
+             np.nextafter, only_floats)
 _elementwise("fmod", "<lanes>fmod({0}, {1})", lambda g, y, a, b: (g, -g * a.trunc_divide(b)), np.fmod, no_bool,
              integer="<lanes>netcl_fmod_{S}({0}, {1})", preamble=functions.WHOLE_DIVISION)
 _elementwise("remainder", "<lanes>netcl_remainder_{S}({0}, {1})", lambda g, y, a, b: (g, -g * a.floor_divide(b)), None, no_bool,

@@ -52,35 +52,55 @@ def from_front(index: Tensor, size: int) -> Tensor:
 
 def checked(name: str, index: Tensor, size: int, low: int) -> Tensor:
     """The index, IndexError at the next read of a value if an element lies outside low .. size - 1."""
-    if index.dtype in (dtypes.uint8, dtypes.int8, dtypes.int16):
-        index = index.to(dtypes.int32)
     return tape.apply_composite("checked", (index, site(name, index._value.device)), (low, size), None)
 
 
-def _checked_body(index: Any, site: Any, limits: tuple[int, int]) -> Any:
+def _checked_infer(operands: Any, limits: tuple[int, int]) -> tuple:
+    dtype = operands[0].dtype
+    return operands[0].shape, dtype if dtype is dtypes.int64 else dtypes.int32
+
+
+def _checked_body(index: Any, where_from: Any, limits: tuple[int, int]) -> Any:
     low, size = limits
     given = Tensor._wrap(index)
-    return tape.apply("check", (given, (given >= low) & (given < size), Tensor._wrap(site)))._value
+    if given.dtype is not dtypes.int64:
+        given = given.to(dtypes.int32)
+    return tape.apply("check", (given, (given >= low) & (given < size), Tensor._wrap(where_from)))._value
 
 
-composite("checked", lambda operands, arg: (operands[0].shape, operands[0].dtype), _checked_body)
+composite("checked", _checked_infer, _checked_body)
 
 
 def pick(input: Tensor, index: Tensor, low: int | None = None, name: str = "") -> Tensor:
     """out[o, k, i] = input[o, index[o, k, i], i]. `low`, the lowest index allowed, asks for a check."""
-    outer, size, inner = input._value.shape
-    places = index if low is None else checked(name, index, size, low)
+    if low is None:
+        return tape.apply_composite("pick", (input, index), None, _pick_gradient)
+    where_from = site(name, index._value.device)
+    return tape.apply_composite("pick", (input, index, where_from), low, _checked_pick_gradient)
+
+
+def _pick_infer(operands: Any, low: int | None) -> tuple:
+    outer, _, inner = operands[0].shape
+    return (outer, operands[1].shape[1], inner), operands[0].dtype
+
+
+def _pick_body(x: Any, index: Any, where_from: Any = None, low: int | None = None) -> Any:
+    outer, size, inner = x.shape
+    places = Tensor._wrap(index if low is None else _checked_body(index, where_from, (low, size)))
     if low != 0:
         places = from_front(places, size)
-    places = places.expand(outer, index._value.shape[1], inner)
-    result = Tensor._wrap(record("gather", [input._value, places._value], 1))
-    if input._tracked and tape.is_grad_enabled():
-        tape._connect("gather", _pick_gradient, (input, index), None, (result,))
-    return result
+    return record("gather", [x, places.expand(outer, index.shape[1], inner)._value], 1)
 
 
 def _pick_gradient(g: Tensor, y: Any, x: Any, index: Tensor, arg: Any) -> tuple:
     return scatter("sum", x.shape[1], index, g), None
+
+
+def _checked_pick_gradient(g: Tensor, y: Any, x: Any, index: Tensor, where_from: Any, arg: Any) -> tuple:
+    return scatter("sum", x.shape[1], index, g), None, None
+
+
+composite("pick", _pick_infer, _pick_body)
 
 
 def scatter(

@@ -18,7 +18,6 @@ from netcl.graph import primitives
 from netcl.ops.elementwise import literal
 from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction, new_site, reduced
 from netcl.ops.losses.targets import (
-    Chosen,
     along,
     check_class_indices,
     check_class_weight,
@@ -27,6 +26,7 @@ from netcl.ops.losses.targets import (
     class_axis,
     reduced_rows,
     row_scale,
+    sums_of,
     without_elements,
 )
 from netcl.ops.shape import axis_of
@@ -189,10 +189,10 @@ def cross_entropy(
     if not prod(input.shape):
         return without_elements(input, target, reduction)
     operands = (input, target, new_site(name, input))
+    arg = (reduction, int(ignore_index), *extras, sums_of(input, weight))
     return apply_composite(
-        name, operands if weight is None else (*operands, weight), (reduction, int(ignore_index), *extras),
-        _cross_entropy_gradient, several=True,
-    )[0]  # fmt: skip
+        name, operands if weight is None else (*operands, weight), arg, _cross_entropy_gradient, several=True
+    )[0]
 
 
 def _infer(operands: Any, arg: tuple) -> tuple:
@@ -206,10 +206,10 @@ def _cross_entropy(*operands_and_arg: Any) -> tuple:
     *operands, arg = operands_and_arg
     x, target, site, *rest = (Tensor._wrap(v) for v in operands)
     weight = rest[0] if rest else None
-    reduction, ignore_index = arg[:2]
+    reduction, ignore_index, *_, sums = arg
     top, total = statistics(x, class_axis(x._value.shape))
-    losses = losses_of_rows(x, target, top, total, site, weight, arg[1:])
-    return reduced_rows(losses, target, weight, reduction, ignore_index)._value, top._value, total._value
+    losses = losses_of_rows(x, target, top, total, site, weight, arg[1:4])
+    return reduced_rows(losses, target, weight, reduction, ignore_index, sums)._value, top._value, total._value
 
 
 def losses_of_rows(
@@ -250,29 +250,32 @@ def gradient_of_rows(
     g: Tensor, x: Tensor, target: Tensor, top: Tensor, total: Tensor, site: Tensor, weight: Tensor | None,
     options: tuple,
 ) -> Tensor:  # fmt: skip
-    """The gradient of x where g has arrived at the loss. options: the reduction, then as in losses_of_rows."""
-    reduction, ignore_index, smoothing, z_scale = options
+    """The gradient of x where g has arrived at the loss. options: the reduction, then as in losses_of_rows, then
+    the dtype of a mean's sums.
+
+    It is (softmax(x) * sum(q) - q) * g, q the target distribution: weight * (1 - smoothing) at the target's class, and
+    smoothing / C times each class's weight.
+    """
+    reduction, ignore_index, smoothing, z_scale, sums = options
     total = _total_in_rule(x, top, total, class_axis(x._value.shape))
     target_class = chosen(x._value.shape, x.dtype, target, weight, ignore_index, site)
-    q, mass = _target_distribution(x, target_class, weight, smoothing)
-    if z_scale:  # logsumexp has the softmax for its gradient
-        mass = mass + (top + total.log()) * target_class.weight * literal(2 * z_scale, mass)
-    change = _scaled_probabilities(x, top, total, mass) - q
-    return change * row_scale(g, target, weight, reduction, ignore_index, target_class)
-
-
-def _target_distribution(x: Tensor, target_class: Chosen, weight: Tensor | None, smoothing: float) -> tuple:
-    """q over the classes and its sum, for rows that are kept."""
-    wide = target_class.weight.dtype
-    q, mass = target_class.weight.where(target_class.hot, 0.0), target_class.weight
+    scale = row_scale(g, target, weight, reduction, ignore_index, sums, target_class)
+    counts = target_class.weight * scale
     if not smoothing:
-        return q, mass
-    classes = x._value.shape[class_axis(x._value.shape)]
-    sharp, even = literal(1 - smoothing, q), literal(smoothing / classes, q)
-    if weight is None:
-        return q * sharp + even, mass
-    per_class = _per_class(weight, x, wide)
-    return q * sharp + per_class * even, mass * sharp + weight.to(wide).sum() * even
+        change = _scaled_probabilities(x, top, total, counts) - counts.where(target_class.hot, 0.0)
+    else:  # by its parts: where the softmax is 1, what is sharp cancels, what is even does not
+        classes = x._value.shape[class_axis(x._value.shape)]
+        sharp, even = counts * literal(1 - smoothing, counts), scale * literal(smoothing / classes, scale)
+        change = _scaled_probabilities(x, top, total, sharp) - sharp.where(target_class.hot, 0.0)
+        if weight is None:
+            each, whole = even, even * literal(float(classes), even)
+        else:
+            each, whole = _per_class(weight, x, top.dtype) * even, weight.to(top.dtype).sum() * even
+        change = change + (_scaled_probabilities(x, top, total, whole) - each)
+    if z_scale:  # logsumexp has the softmax for its gradient
+        slope = (top + total.log()) * counts * literal(2 * z_scale, counts)
+        change = change + _scaled_probabilities(x, top, total, slope)
+    return change
 
 
 primitives.composite("cross_entropy", _infer, _cross_entropy)
@@ -343,7 +346,8 @@ def _probability_gradient(
     d_target = -log_p * literal(1 - smoothing, log_p)
     if weight is not None:
         d_target = d_target * _per_class(weight, x, wide)
-    return ((log_p.exp() * mass - q) * scale, d_target * scale, None, None, *(None for _ in rest[1:]))
+    change = _scaled_probabilities(x, top, total, mass) - q
+    return (change * scale, d_target * scale, None, None, *(None for _ in rest[1:]))
 
 
 primitives.composite("cross_entropy_of_probabilities", _probability_infer, _probability_body)

@@ -19,6 +19,7 @@ from netcl.ops.losses.targets import (
     reduced_rows,
     row_scale,
     row_weights,
+    sums_of,
     without_elements,
 )
 from netcl.tensor import Tensor
@@ -46,7 +47,7 @@ def nll_loss(
     if not prod(input.shape):
         return without_elements(input, target, reduction)
     operands = (input, target, new_site(name, input))
-    arg = (reduction, int(ignore_index))
+    arg = (reduction, int(ignore_index), sums_of(input, weight))
     return apply_composite(name, operands if weight is None else (*operands, weight), arg, _nll_gradient)
 
 
@@ -56,21 +57,21 @@ def _nll_infer(operands: Any, arg: tuple) -> tuple:
 
 
 def _nll(*operands_and_arg: Any) -> Any:
-    *operands, (reduction, ignore_index) = operands_and_arg
+    *operands, (reduction, ignore_index, sums) = operands_and_arg
     x, target, site, *rest = (Tensor._wrap(v) for v in operands)
     weight = rest[0] if rest else None
     axis = class_axis(x._value.shape)
     target_class = chosen(x._value.shape, x.dtype, target, weight, ignore_index, site)
     picked = apply("gather", (x.to(target_class.weight.dtype), target_class.classes), axis)
     losses = (-picked * target_class.weight).where(target_class.kept, 0.0).reshape(target._value.shape)
-    return reduced_rows(losses, target, weight, reduction, ignore_index)._value
+    return reduced_rows(losses, target, weight, reduction, ignore_index, sums)._value
 
 
 def _nll_gradient(g: Tensor, loss: Any, x: Any, target: Tensor, site: Tensor, *rest: Any) -> tuple:
     """-weight at the target's class, 0 elsewhere."""
-    weight, (reduction, ignore_index) = (rest[0] if len(rest) == 2 else None), rest[-1]
+    weight, (reduction, ignore_index, sums) = (rest[0] if len(rest) == 2 else None), rest[-1]
     target_class = chosen(x.shape, x.dtype, target, weight, ignore_index, site)
-    scale = row_scale(g, target, weight, reduction, ignore_index, target_class)
+    scale = row_scale(g, target, weight, reduction, ignore_index, sums, target_class)
     change = (-(target_class.weight * scale)).where(target_class.hot, 0.0)
     return (change, *(None for _ in range(len(rest) + 1)))
 
@@ -100,4 +101,4 @@ def focal_loss(
     losses = cross_entropy(input, target, ignore_index=ignore_index, reduction="none")
     losses = (-(-losses).expm1()) ** gamma * losses  # 1 - p = 1 - exp(-loss)
     losses = losses * row_weights(target, weight, ignore_index, losses.dtype)
-    return reduced_rows(losses, target, weight, reduction, ignore_index)
+    return reduced_rows(losses, target, weight, reduction, ignore_index, sums_of(losses, weight))

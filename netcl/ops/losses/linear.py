@@ -21,7 +21,7 @@ from netcl.graph import primitives
 from netcl.graph.value import stage
 from netcl.ops import fused_ops, joining
 from netcl.ops.losses.arguments import check_reduction, check_tensors, new_site
-from netcl.ops.losses.targets import check_class_weight, reduced_rows, without_elements
+from netcl.ops.losses.targets import check_class_weight, reduced_rows, sums_of, without_elements
 from netcl.tensor import Tensor
 
 CHUNK = 1 << 23  # logits at a time: 32 MB of float32
@@ -75,7 +75,8 @@ def linear_cross_entropy(
     operands += [tensor for tensor in (linear_bias, weight) if tensor is not None]
     arg = (ignored, float(label_smoothing), float(lse_square_scale), linear_bias is not None)
     losses, _, _ = apply_composite("linear_cross_entropy", operands, arg, _gradient, several=True)
-    return reduced_rows(losses.reshape(target.shape), target, weight, reduction, ignored)
+    sums = sums_of(losses, weight)
+    return reduced_rows(losses.reshape(target.shape), target, weight, reduction, ignored, sums)
 
 
 def _check_layer(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
@@ -165,7 +166,7 @@ def _gradient(g: tuple, y: tuple, x: Tensor, weight: Tensor, target: Tensor, sit
     """Gradients of the input, the weight and the bias, chunk by chunk; each row's own upstream gradient is in g[0]."""
     bias, class_weight, arg = _apart(rest)
     wide = dtypes.accumulator(x.dtype)
-    options = ("none", *arg[:3])
+    options = ("none", *arg[:3], "")
     d_x: list[Tensor] = []
     d_weight = d_bias = None
     for number, (first, count) in enumerate(_chunks(x.shape[0], weight.shape[0])):

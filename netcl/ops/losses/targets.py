@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from netcl.autograd.tape import apply
 from netcl.core import dtypes
 from netcl.ops.creation import iota
+from netcl.ops.losses.arguments import exact_dtype
 from netcl.tensor import Tensor
 
 
@@ -101,6 +102,12 @@ def divisor(target: Tensor, weight: Tensor | None, ignore_index: int, wide: Any)
     return row_weights(target, weight, ignore_index, wide).sum()
 
 
+def sums_of(x: Tensor, weight: Tensor | None) -> str:
+    """The dtype of the two sums of a mean: where they are of weighted losses, as wide as costs nothing (`exact`)."""
+    wide = dtypes.accumulator(x.dtype)
+    return wide.name if weight is None else dtypes.promote(wide, exact_dtype(x)).name
+
+
 def row_weights(target: Tensor, weight: Tensor | None, ignore_index: int, wide: Any) -> Tensor:
     """What each row counts: its class's weight, 0 where it is ignored."""
     kept = (target.to(dtypes.int64) != ignore_index).to(wide)
@@ -108,17 +115,19 @@ def row_weights(target: Tensor, weight: Tensor | None, ignore_index: int, wide: 
 
 
 def reduced_rows(
-    losses: Tensor, target: Tensor, weight: Tensor | None, reduction: str, ignore_index: int
+    losses: Tensor, target: Tensor, weight: Tensor | None, reduction: str, ignore_index: int, sums: str
 ) -> Tensor:
     """Losses of rows, in the target's shape; the mean divides by the sum of the kept weights."""
     if reduction == "none":
         return losses
-    total = losses.sum()
-    return total if reduction == "sum" else total / divisor(target, weight, ignore_index, losses.dtype)
+    if reduction == "sum":
+        return losses.sum()
+    wide = dtypes.by_name(sums)
+    return (losses.to(wide).sum() / divisor(target, weight, ignore_index, wide)).to(losses.dtype)
 
 
 def row_scale(
-    g: Tensor, target: Tensor, weight: Tensor | None, reduction: str, ignore_index: int, like: Chosen
+    g: Tensor, target: Tensor, weight: Tensor | None, reduction: str, ignore_index: int, sums: str, like: Chosen
 ) -> Tensor:
     """What arrives at each row's loss on the way back, 0 where the row is ignored."""
     wide = like.weight.dtype
@@ -126,7 +135,7 @@ def row_scale(
     if reduction == "none":
         g = g.reshape(like.kept._value.shape)
     elif reduction == "mean":
-        g = g / divisor(target, weight, ignore_index, wide)
+        g = g / divisor(target, weight, ignore_index, dtypes.by_name(sums)).to(wide)
     return g.expand(like.kept._value.shape).where(like.kept, 0.0)
 
 

@@ -12,6 +12,7 @@ from netcl.ops import columns
 from netcl.ops.creation import iota
 from netcl.ops.elementwise import check_devices
 from netcl.ops.shape import axis_of
+from netcl.storage import unshared_view
 from netcl.tensor import Tensor
 
 __all__ = ["gather", "index_select", "select", "take", "take_along_dim"]
@@ -103,9 +104,9 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     count = index.numel()
     if count and not shape[axis]:
         raise IndexError(f"index_select: dimension {dim} of shape {list(shape)} is empty: no index is in range")
-    folded = input.reshape(prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]))
-    picked = columns.pick(folded, index.reshape(1, count, 1), 0, "index_select")
-    return picked.reshape(*shape[:axis], count, *shape[axis + 1 :])
+    folded = unshared_view("reshape", input, (prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])))
+    picked = columns.pick(folded, unshared_view("reshape", index, (1, count, 1)), 0, "index_select")
+    return unshared_view("reshape", picked, (*shape[:axis], count, *shape[axis + 1 :]))
 
 
 def select(input: Tensor, dim: int, index: int) -> Tensor:
@@ -125,8 +126,8 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     size, count = input.numel(), index.numel()
     if count and not size:
         raise IndexError("take: the input is empty: no index is in range")
-    picked = columns.pick(input.reshape(1, size, 1), index.reshape(1, count, 1), -size, "take")
-    return picked.reshape(index._value.shape)
+    row, places = (unshared_view("reshape", t, (1, n, 1)) for t, n in ((input, size), (index, count)))
+    return unshared_view("reshape", columns.pick(row, places, -size, "take"), index._value.shape)
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:

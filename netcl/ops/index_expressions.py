@@ -17,6 +17,7 @@ from netcl.core import dtypes
 from netcl.ops.columns import checked, from_front
 from netcl.ops.elementwise import check_devices
 from netcl.ops.shape import apply_view, slice_axes
+from netcl.storage import unshared_view
 from netcl.tensor import Tensor
 
 Shape = tuple[int, ...]
@@ -170,11 +171,11 @@ class Arranged:
     index: Tensor
     low: int | None  # the lowest index allowed, where it is still to be checked
 
-    def columns(self, view: Tensor) -> Tensor:
-        return self.permuted(view).reshape(prod(self.before), prod(self.sizes), prod(self.after))
-
-    def permuted(self, view: Tensor) -> Tensor:
-        return view if self.order == tuple(range(len(self.order))) else view.permute(self.order)
+    def columns(self, part: Tensor, shape: Shape) -> Tensor:
+        """What has the elements of a view of this shape, by columns; what is written to them is not seen by it."""
+        if self.order != tuple(range(len(self.order))):
+            part = unshared_view("permute", unshared_view("reshape", part, shape), self.order)
+        return unshared_view("reshape", part, (prod(self.before), prod(self.sizes), prod(self.after)))
 
     def back(self, columns: Tensor) -> Tensor:
         """The view again of its columns."""
@@ -201,7 +202,7 @@ def arrange(name: str, shape: Shape, entries: Sequence[Entry]) -> Arranged:
     index, low = _flat_index(name, entries, sizes, picked)
     return Arranged(
         (*before, *axes, *after), tuple(shape[axis] for axis in before), sizes, tuple(shape[axis] for axis in after),
-        picked, index.reshape(1, count, 1), low,
+        picked, unshared_view("reshape", index, (1, count, 1)), low,
     )  # fmt: skip
 
 

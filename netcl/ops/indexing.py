@@ -15,6 +15,7 @@ from netcl.ops.creation import ones_like
 from netcl.ops.elementwise import check_devices, where
 from netcl.ops.index_expressions import Arranged, Entry, Parsed, arrange, parse
 from netcl.ops.masks import nonzero_numbers, placed_by_mask
+from netcl.storage import unshared_view
 from netcl.tensor import Tensor
 
 __all__ = ["index_put"]
@@ -47,13 +48,12 @@ def getitem(input: Tensor, index: Any) -> Tensor:
             [1, 2]])
     """
     parsed = parse(input, index)
-    view = parsed.view(input)
     if not parsed.entries:
-        return view
+        return parsed.view(input)
     shape, entries = _positions(parsed)
     place = arrange("index", shape, entries)
-    picked = columns.pick(place.columns(view.reshape(shape)), place.index, place.low, "index")
-    return picked.reshape(*place.before, *place.picked, *place.after)
+    picked = columns.pick(place.columns(parsed.part(input), shape), place.index, place.low, "index")
+    return unshared_view("reshape", picked, (*place.before, *place.picked, *place.after))
 
 
 def _positions(parsed: Parsed) -> tuple[tuple[int, ...], list[Entry]]:
@@ -141,7 +141,7 @@ def _assign_picked(view: Tensor, place: Arranged, value: Tensor, accumulate: boo
         return view
     source = value.reshape(outer, count, inner)
     op = "sum" if accumulate else "set"
-    base = place.columns(view)
+    base = place.columns(view, view._value.shape)
     changed = columns.scatter(op, base._value.shape[1], place.index, source, base, place.low, "index assignment")
     return place.back(changed)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from netcl.autograd import tape
 from netcl.core import dtypes
-from netcl.graph.value import record
+from netcl.graph.table import composite
 from netcl.ops import columns
 from netcl.ops.creation import full, iota, zeros
 from netcl.ops.elementwise import check_devices, where
@@ -32,21 +32,25 @@ def embedding(
             [1., 2.]])
     """
     _check(input, weight, sparse)
-    rows, size = weight._value.shape
+    rows = weight._value.shape[0]
     padding_idx = _padding_row(padding_idx, rows)
-    shape = input._value.shape
     if input.numel() and not rows:
         raise IndexError("embedding: the table has no rows: no index is in range")
-    index = input.reshape(1, prod(shape), 1)
     if max_norm is not None:
-        _hold_norm(weight, index, float(max_norm), float(norm_type))
-    places = columns.checked("embedding", index, rows, 0).expand(1, prod(shape), size)
-    table = weight.reshape(1, rows, size)
-    result = Tensor._wrap(record("gather", [table._value, places._value], 1))
-    if weight._tracked and tape.is_grad_enabled():
-        arg = (padding_idx, bool(scale_grad_by_freq))
-        tape._connect("gather", _embedding_gradient, (table, index), arg, (result,))
-    return result.reshape(*shape, size)
+        _hold_norm(weight, input.reshape(1, input.numel(), 1), float(max_norm), float(norm_type))
+    operands = (weight, input, columns.site("embedding", input._value.device))
+    return tape.apply_composite("embedding", operands, (padding_idx, bool(scale_grad_by_freq)), _embedding_gradient)
+
+
+def _embedding_infer(operands: Any, arg: tuple) -> tuple:
+    weight, index, _ = operands
+    return (*index.shape, weight.shape[1]), weight.dtype
+
+
+def _embedding_body(weight: Any, index: Any, where_from: Any, arg: tuple) -> Any:
+    table, places = Tensor._wrap(weight).unsqueeze(0), Tensor._wrap(index).reshape(1, prod(index.shape), 1)
+    rows = Tensor._wrap(columns.picked(table._value, places._value, where_from, 0))
+    return rows.reshape(*index.shape, weight.shape[1])._value
 
 
 def _check(input: Tensor, weight: Tensor, sparse: bool) -> None:
@@ -75,16 +79,21 @@ def _hold_norm(weight: Tensor, index: Tensor, max_norm: float, norm_type: float)
         weight.mul_(where(used & (norms > max_norm), max_norm / (norms + 1e-7), 1.0))
 
 
-def _embedding_gradient(g: Tensor, y: Any, x: Any, index: Tensor, arg: tuple) -> tuple:
+def _embedding_gradient(g: Tensor, y: Any, x: Any, index: Tensor, where_from: Any, arg: tuple) -> tuple:
     """The rows' gradients added up; places that have none point past the last row, where nothing is kept."""
     padding_idx, by_frequency = arg
-    rows = x.shape[1]
+    rows, size = x.shape
+    index = index.reshape(1, index.numel(), 1)
+    g = g.reshape(1, index.numel(), size)
     if by_frequency:
         ones = full(index._value.shape, 1, dtype=dtypes.int64, device=index.device)
         g = (g / columns.pick(columns.scatter("sum", rows, index, ones), index)).to(g.dtype)
     if padding_idx is not None:
         index = index.where(index != padding_idx, rows)
-    return columns.scatter("sum", rows, index, g), None
+    return columns.scatter("sum", rows, index, g).reshape(rows, size), None, None
+
+
+composite("embedding", _embedding_infer, _embedding_body)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

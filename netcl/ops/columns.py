@@ -84,7 +84,8 @@ def _pick_infer(operands: Any, low: int | None) -> tuple:
     return (outer, operands[1].shape[1], inner), operands[0].dtype
 
 
-def _pick_body(x: Any, index: Any, where_from: Any = None, low: int | None = None) -> Any:
+def picked(x: Any, index: Any, where_from: Any = None, low: int | None = None) -> Any:
+    """In a composite's body: what `pick` does."""
     outer, size, inner = x.shape
     places = Tensor._wrap(index if low is None else _checked_body(index, where_from, (low, size)))
     if low != 0:
@@ -100,7 +101,7 @@ def _checked_pick_gradient(g: Tensor, y: Any, x: Any, index: Tensor, where_from:
     return scatter("sum", x.shape[1], index, g), None, None
 
 
-composite("pick", _pick_infer, _pick_body)
+composite("pick", _pick_infer, picked)
 
 
 def scatter(

@@ -170,6 +170,12 @@ def test_no_loss_waits_for_the_device(monkeypatch):
     from netcl.graph.value import flush_thread
 
     made = [of(case) for case in [lc.Case("cross_entropy", lc.classes), *lc.ALL, *lc.OWN]]
+    draws = np.random.default_rng(0)
+    layer = uploaded((*(draws.standard_normal(s) for s in ((8, 4), (5, 4))), draws.integers(0, 5, 8)), 2)
+    made.append((lambda x, w, y: F.linear_cross_entropy(x, w, y, ignore_index=1), layer))
+    lists = draws.integers(1, 5, (4, 3)), np.array([7, 5, 6, 7]), np.array([3, 1, 0, 2])
+    alignments = uploaded((draws.standard_normal((7, 4, 5)), *lists), 1)
+    made.append((lambda x, *rest: F.ctc_loss(F.log_softmax(x, 2), *rest, zero_infinity=True), alignments))
     arriving = nc.ones(()) * 2
     nc.synchronize()
 

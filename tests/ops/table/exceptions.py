@@ -66,7 +66,10 @@ OTHER_DERIVATIVES = {
     "F.celu F.hardsigmoid": "PyTorch rounds 1 / alpha and 1 / 6 to float32",
 }  # fmt: skip
 
-NO_GRADIENT_THERE = "not implemented", "is not differentiable", "does not require grad", "inplace operation"
+NO_GRADIENT_THERE = (
+    "not implemented", "is not differentiable", "does not require grad", "inplace operation",
+    "view size is not compatible with input tensor's size",  # take_along_dim of a strided tensor
+)  # fmt: skip
 
 # Names that take dtypes which PyTorch refuses, or refuse what PyTorch takes.
 _DTYPES = {

@@ -341,8 +341,8 @@ def short(rows: list[dict[str, Any]]) -> list[str]:
             if work.kind == "cross-entropy" and not bound:
                 each = least[0] / np.prod(work.sizes) * 1e9
                 why = (
-                    f": {each:.2f} ns an element, as at the sizes where that keeps up with memory: two exponentials "
-                    "each bound it where the logits fit in the cache, and a copy is faster"
+                    f": {each:.2f} ns an element, as at the sizes where that keeps up with memory; about half of it is "
+                    "the exponential (measured by leaving it out), which bounds it where the logits fit in the cache"
                 )
             lines.append(f"- {work.name}: {', '.join(missed)}{why}")
     return ["", "Short of the aim:", "", *lines] if lines else ["", "Nothing is short of its aim."]

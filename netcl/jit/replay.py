@@ -45,14 +45,14 @@ class _Direct:
         lies_in = {slot: source for slot, source in plan.memory.same if source < operands}
         self.overwritten = list(lies_in.values())  # operands whose memory results take
         there = {k: lies_in[slot] for k, slot, *_ in results if slot in lies_in}
-        # results that take the memory of the very tensor that they are written to: its value goes on
-        in_place = {
-            where[1]: (where[1], recorded.operand_of(number))
-            for number, where in recorded.writes
-            if where[0] == "result" and where[1] in there and there[where[1]] == recorded.operand_of(number)
-        }
-        self.in_place: list[tuple[int, Any]] = list(in_place.values())
-        self.writes = [w for w in recorded.writes if w[1][0] != "result" or w[1][1] not in in_place]
+        # results that take the memory of the very tensor that they are written to: its value goes on, and that of any
+        # other tensor that they are written to becomes the same
+        written = [(n, w[1], recorded.operand_of(n)) for n, w in recorded.writes if w[0] == "result" and w[1] in there]
+        in_place = {k: operand for _, k, operand in written if there[k] == operand}
+        stays = {n for n, k, operand in written if there[k] == operand}
+        self.in_place: list[tuple[int, Any]] = list(in_place.items())
+        self.writes = [w for w in recorded.writes if w[0] not in stays]
+        self.passed_on = any(w[1][0] == "result" and w[1][1] in in_place for w in self.writes)
         new = [(k, *recorded.metas[k], result) for k, *result in results if k not in in_place]
         self.new = [item for item in new if not _whole(item[3], operands)]
         self.whole = [
@@ -303,7 +303,7 @@ class Replay:
                 _spoil(device, [operands[k] for k in direct.overwritten], interrupted.error)
             raise interrupted.error from None
         values: list[Any] = [None] * len(recorded.metas)
-        if self.simple is None or self.returns_operands:
+        if self.simple is None or self.returns_operands or direct.passed_on:
             for k, source in direct.in_place:
                 values[k] = operands[source]
         for k, shape, dtype, slot, record in direct.whole:

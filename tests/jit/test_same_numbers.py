@@ -220,3 +220,19 @@ def test_buffers_written_in_place() -> None:
         add(nc.tensor([1.0, float(k)]))
     assert total.tolist() == [5.0, 10.0]
     assert add.cache_info().hits >= 3
+
+
+def test_a_result_that_two_tensors_get_reaches_both(device):
+    """One of them may give its memory for it; the other's write must not be lost with that."""
+    count, copied = nc.zeros(4), nc.zeros(4)
+
+    @nc.jit_compile
+    def step():
+        count.add_(1)
+        copied.copy_(count)
+
+    for n in range(1, 9):
+        if n > 4:
+            copied.data = nc.zeros(4)  # what is counted is held by nothing else now
+        step()
+        assert (count.tolist(), copied.tolist()) == ([n] * 4, [n] * 4)

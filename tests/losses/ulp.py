@@ -66,7 +66,7 @@ VARIANTS: dict[str, tuple[tuple[int, int], Callable | None, Callable[[lc.Case], 
 }
 
 
-DRAWS = {"plain": 40, "C = 200,000": 5, "N = 1,000,000": 1}  # 20 for the others
+DRAWS = {"plain": 40, "one class": 100, "C = 200,000": 5, "N = 1,000,000": 1}  # 20 for the others
 FEW_ROWS = ("one row", "one class", "C = 200,000", "N = 1,000,000")  # or few draws
 FEW = (1.5, 0.75)
 

@@ -133,7 +133,14 @@ def _calibrate(call: Callable[[], Any], finish: Callable[[], Any] | None) -> int
 # ---- one process for each device
 
 
-def run(name: str, title: str, cases: Callable[[], Iterable[Case]], note: str = "") -> None:
+Sides = tuple[str, str]  # what the first and the second side of each case are called
+
+OURS_AND_PYTORCH = ("netcl", "PyTorch")
+
+
+def run(
+    name: str, title: str, cases: Callable[[], Iterable[Case]], note: str = "", sides: Sides = OURS_AND_PYTORCH
+) -> None:
     """The main function of a benchmark: cases on every device asked for, a table each, `--write` keeps them."""
     options = _options(title)
     if options.json:
@@ -142,7 +149,7 @@ def run(name: str, title: str, cases: Callable[[], Iterable[Case]], note: str = 
     reports = [report for chosen in options.device or default_devices() if (report := _spawn(chosen, options))]
     if not reports:
         sys.exit("no device could be measured")
-    text = page(title, note, reports)
+    text = page(title, note, reports, sides)
     print(text)
     if options.write:
         keep(name, text)
@@ -238,25 +245,27 @@ def machine() -> str:
 _load_before = os.getloadavg()[0]
 
 
-def page(title: str, note: str, reports: list[Report]) -> str:
+def page(title: str, note: str, reports: list[Report], sides: Sides) -> str:
     """Markdown: a table for each device."""
+    ours, other = sides
     lines = [f"# {title}", "", machine() + ".", ""]
     lines += [
-        "Ratio: PyTorch's time divided by netcl's, so above 1 netcl is faster. "
+        f"Ratio: {other}'s time divided by {ours}'s, so above 1 {ours} is faster. "
         "Samples of the two alternate in one process; medians are of these, minima also of samples in which each ran "
         "by itself. " + note,
         "",
     ]
     for report in reports:
         lines += [f"## {report.device['name']}, {report.device['platform']}", ""]
-        lines += [f"{report.device['version']}, driver {report.device['driver']}", "", *table(report.rows), ""]
+        lines += [f"{report.device['version']}, driver {report.device['driver']}", "", *table(report.rows, sides), ""]
     return "\n".join(lines)
 
 
-def table(rows: list[Row]) -> list[str]:
+def table(rows: list[Row], sides: Sides) -> list[str]:
     rates = any(row.flops for row in rows)
-    head = ["case", "netcl min", "netcl median", "PyTorch min", "PyTorch median", "ratio of minima", "ratio of medians"]
-    head += ["netcl GFLOP/s", "PyTorch GFLOP/s"] if rates else []
+    head = ["case", *(f"{side} {what}" for side in sides for what in ("min", "median"))]
+    head += ["ratio of minima", "ratio of medians"]
+    head += [f"{side} GFLOP/s" for side in sides] if rates else []
     head += ["aimed at"] if any(row.wanted for row in rows) else []
     lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
     for row in rows:

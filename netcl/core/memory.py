@@ -85,9 +85,7 @@ class BufferPool:
         buffers = []
         with self.lock:
             for nbytes in sizes:
-                capacity = bin_size(nbytes)
-                if capacity > self.max_allocation:
-                    capacity = -(-nbytes // 32) * 32  # rounding alone must not make the largest legal buffer illegal
+                capacity = self.capacity(nbytes)
                 free = self.bins.get(capacity)
                 mem = free.pop() if free else self._create(nbytes, capacity)
                 self.in_use += capacity
@@ -96,6 +94,13 @@ class BufferPool:
             if self.in_use > self.peak:
                 self.peak = self.in_use
         return buffers
+
+    def capacity(self, nbytes: int) -> int:
+        """The bytes that a buffer for `nbytes` takes."""
+        size = bin_size(nbytes)
+        if size > self.max_allocation:
+            return -(-nbytes // 32) * 32  # rounding alone must not make the largest legal buffer illegal
+        return size
 
     def _create(self, nbytes: int, capacity: int) -> Any:
         """A new OpenCL buffer; the bin for it exists afterwards, so that releasing can rely on it."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netcl.core import fork, launch, runtime
-from netcl.core.memory import Buffer, bin_size
+from netcl.core.memory import Buffer
 
 if TYPE_CHECKING:
     from netcl.core.device import Device
@@ -51,9 +51,7 @@ class _Memory:
     def take(self, nbytes: int) -> tuple[Buffer, list[Any]]:
         """(a buffer, what has to be done before it is written)."""
         pool = self.device.pool
-        capacity = bin_size(nbytes)
-        if capacity > pool.max_allocation:
-            capacity = -(-nbytes // 32) * 32
+        capacity = pool.capacity(nbytes)
         with self.lock:
             waiting = self.behind[capacity]
             if waiting and (len(waiting) > self.spare or _done(waiting[0][0])):

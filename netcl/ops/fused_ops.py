@@ -261,12 +261,11 @@ def gradient_of_rows(
     target_class = chosen(x._value.shape, x.dtype, target, weight, ignore_index, site)
     scale = row_scale(g, target, weight, reduction, ignore_index, sums, target_class)
     counts = target_class.weight * scale
-    if not smoothing:
-        change = _scaled_probabilities(x, top, total, counts) - counts.where(target_class.hot, 0.0)
-    else:  # by its parts: where the softmax is 1, what is sharp cancels, what is even does not
+    sharp = counts * literal(1 - smoothing, counts) if smoothing else counts
+    change = _scaled_probabilities(x, top, total, sharp) - sharp.where(target_class.hot, 0.0)
+    if smoothing:  # by its parts: where the softmax is 1, what is sharp cancels, what is even does not
         classes = x._value.shape[class_axis(x._value.shape)]
-        sharp, even = counts * literal(1 - smoothing, counts), scale * literal(smoothing / classes, scale)
-        change = _scaled_probabilities(x, top, total, sharp) - sharp.where(target_class.hot, 0.0)
+        even = scale * literal(smoothing / classes, scale)
         if weight is None:
             each, whole = even, even * literal(float(classes), even)
         else:

@@ -17,10 +17,10 @@ from typing import Any
 from netcl.codegen.ir import Node, Shape
 from netcl.core.dtypes import DType, by_name
 from netcl.graph import plan
+from netcl.graph.kernel import Kernel, space_of
 from netcl.graph.layout import nbytes
 from netcl.graph.planner import Builder, Design
 from netcl.graph.primitives import TABLE
-from netcl.graph.schedule import Kernel, space_of
 from netcl.graph.value import Trace, Value, flush_thread, open_traces
 
 

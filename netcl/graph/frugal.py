@@ -17,10 +17,10 @@ from netcl.core.errors import readable
 from netcl.core.memory import bin_size
 from netcl.core.replay import Memory
 from netcl.core.warning import warn
+from netcl.graph.anchors import is_source
 from netcl.graph.budget import state as budget
 from netcl.graph.layout import nbytes
 from netcl.graph.primitives import TABLE
-from netcl.graph.schedule import is_source
 
 ROUNDS = 6  # designs that are tried
 

@@ -15,10 +15,12 @@ from netcl.codegen.views import strided, strided_input
 from netcl.core import debug, dtypes, launch, program
 from netcl.core.replay import Memory, Step, Steps
 from netcl.graph import budget, flags, frugal
+from netcl.graph.anchors import is_source
+from netcl.graph.kernel import Kernel
 from netcl.graph.layout import lay_out
 from netcl.graph.lower import Graph, lower
 from netcl.graph.plan import Plan
-from netcl.graph.schedule import Kernel, Scheduler, is_source, schedule
+from netcl.graph.schedule import Scheduler, schedule
 from netcl.graph.value import Trace
 
 _FORMATS = {"float": "f", "double": "d", "int": "i", "long": "q", "uchar": "B", "char": "b", "short": "h"}

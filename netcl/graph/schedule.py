@@ -8,66 +8,32 @@ from that kernel must be needed at the very coordinates where the kernel has it,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from itertools import count
 from math import prod
 
 from netcl.codegen import index as ix
-from netcl.codegen.ir import Node, Shape, is_costly
-from netcl.codegen.views import Coordinates, operand_coordinates, strided, strided_input
+from netcl.codegen.ir import Node, is_costly
+from netcl.codegen.views import Coordinates, operand_coordinates
+from netcl.graph.anchors import Stages, forced, is_source, operand_base, ranks
+from netcl.graph.kernel import Kernel, in_order, placements, space_of, spread, squeeze
 from netcl.graph.reasons import BY_ADDRESS, Reason, no_place, operand_reason
 
 MAX_ANCHORS = 48  # in one kernel: bounds compile time and the number of arguments
 MAX_CHAIN = 400  # elementwise nodes evaluated for one anchor before one of them is put into memory
-SMALL_TOTAL = 2048  # elements: a whole reduction this small is one row, so that elementwise work can follow it
+MAX_CAREFUL = 8  # rounds in which as little as possible is stored; a chain may need one for each of its links
 BEFORE_LIMIT = 16384  # elements that every work-item may reduce for itself ahead of its rows
-
-
-@dataclass(eq=False)
-class Kernel:
-    """One launch in the making. Coordinates are in variables d0, d1, .. of `shape` (which has no sizes of 1)."""
-
-    kind: str  # rowwise, matmul, library
-    shape: Shape
-    inner: frozenset[int] = frozenset()
-    placed: dict[Node, Coordinates] = field(default_factory=dict)  # anchors, where their values are
-    sources: dict[Node, Coordinates] = field(default_factory=dict)  # reductions, where their operands are read
-    levels: dict[Node, str] = field(default_factory=dict)  # full, row, total, before
-    before: set[Node] = field(default_factory=set)  # small totals that it computes for itself
-    needs: set[Kernel] = field(default_factory=set)
-    order: int = 0
-    size: int = 0  # elementwise nodes evaluated
-    stage: tuple[int, int] | None = None  # kernels of different stages stay apart, see value.stage
-    rank: int = 0  # what is computed again stays out of kernels of lower rank, see Scheduler.rank
-    united: list[Kernel] = field(default_factory=list)  # kernels that became part of it
-
-
-def squeeze(shape: Shape) -> Shape:
-    return tuple(size for size in shape if size != 1)
-
-
-def space_of(node: Node) -> Shape:
-    """What a node is computed over: its operand, for a reduction."""
-    return squeeze(node.src[0].shape if node.primitive.kind == "reduce" else node.shape)
-
-
-def spread(shape: Shape, variables: list[ix.Index]) -> Coordinates:
-    """Coordinates of an array of `shape` whose sizes other than 1 are the variables, in order."""
-    moving = iter(variables)
-    return tuple(ix.ZERO if size == 1 else next(moving) for size in shape)
 
 
 class Scheduler:
     """Groups the anchors of one graph."""
 
-    def __init__(
-        self, nodes: list[Node], wanted: set[Node], stages: dict[Node, tuple[int, int]], frugal: bool = False
-    ):
+    def __init__(self, nodes: list[Node], wanted: set[Node], stages: Stages, frugal: bool = False):
         self.nodes = nodes
         self.frugal = frugal  # memory is short: costly elementwise nodes are evaluated wherever they are needed
         self.wanted = wanted
         self.stages = stages
-        self.rank = _ranks(nodes)
-        self.anchors = set(wanted) | self._forced(nodes)
+        self.rank = ranks(nodes)
+        self.anchors = set(wanted) | forced(nodes, stages)
         self.kernels: list[Kernel] = []
         self.home: dict[Node, Kernel] = {}
         self.refused: dict[tuple[Node, Kernel], Reason] = {}  # kernels that a node could not join
@@ -75,64 +41,42 @@ class Scheduler:
 
     # ---- anchors ----
 
-    def _forced(self, nodes: list[Node]) -> set[Node]:
-        forced: set[Node] = set()
-        for node in nodes:
-            if node.primitive.kind in ("reduce", *BY_ADDRESS):
-                forced.add(node)
-            if node.primitive.kind in BY_ADDRESS:
-                forced.update(base for base in map(operand_base, node.src) if not is_source(base))
-            for source in node.src if self.stages else ():
-                made = _made(source)
-                stage = self.stages.get(made)
-                if stage is not None and stage != self.stages.get(node) and _is_computed(made):
-                    forced.add(made)  # a stage leaves what others need of it in memory
-        return forced
-
     def run(self) -> list[Kernel]:
+        """The kernels in launch order. They are laid out anew until no value is found that had better be stored."""
         self.totals = self._small_totals()
-        for _ in range(8):
+        for attempt in count():
             self.kernels, self.home, self.refused, self.apart = [], {}, {}, {}
             for node in self.nodes:
                 if node in self.anchors and node not in self.totals and not is_source(node) and 0 not in node.shape:
                     self._place(node)
-            repeated, unfit = self._repeated(), self._unfit_totals()
+            repeated, unfit = self._repeated(outermost=attempt < MAX_CAREFUL), self._unfit_totals()
             if not repeated and not unfit:
                 break
             self.anchors |= repeated
             self.totals -= unfit
         self._put_totals_before()
-        return self._in_order()
+        return in_order(self.kernels)
 
-    def _repeated(self) -> set[Node]:
-        """Costly elementwise nodes that several kernels would evaluate: better stored once."""
+    def _repeated(self, outermost: bool) -> set[Node]:
+        """Costly elementwise nodes that several kernels would evaluate: better stored once. Just the outermost of
+        each group that the same kernels evaluate: what they are made of may then be needed in one kernel only."""
         if self.frugal:
             return set()
         users: dict[Node, set[Kernel]] = {}
-        costs: dict[Node, tuple[int, frozenset[Node]]] = {}
         for kernel in self.kernels:
             for node in self.evaluated(kernel):
                 users.setdefault(node, set()).add(kernel)
         found = set()
         for node, kernels in users.items():
             if len(kernels) > 1 and node not in self.anchors and node.primitive.kind == "elementwise":
-                cost, loads = self._cost(node, costs)
+                cost, loads = self._cost(node)
                 if (len(loads) > 1 or cost > 6) and node.dtype.itemsize * prod(node.shape) > 0:
                     found.add(node)
+        if not outermost:
+            return found
         return {n for n in found if not any(n in self._below(m) for m in found if m is not n and users[m] >= users[n])}
 
-    def _below(self, node: Node) -> set[Node]:
-        below: set[Node] = set()
-        stack = list(node.src)
-        while stack:
-            current = stack.pop()
-            if current in below or current in self.anchors or is_source(current):
-                continue
-            below.add(current)
-            stack.extend(current.src)
-        return below
-
-    def _cost(self, node: Node, known: dict[Node, tuple[int, frozenset[Node]]]) -> tuple[int, frozenset[Node]]:
+    def _cost(self, node: Node) -> tuple[int, set[Node]]:
         """Operations and full-size loads that evaluating a node takes."""
         below = self._below(node)
         loads = set()
@@ -142,21 +86,23 @@ class Scheduler:
                     loads.add(source)
         evaluated = [n for n in below | {node} if n.primitive.kind == "elementwise"]
         cost = sum(4 if is_costly(n) or n.op == "uniform" else 1 for n in evaluated)
-        return cost, frozenset(loads)
+        return cost, loads
 
     def evaluated(self, kernel: Kernel) -> set[Node]:
         """What a kernel computes on the way to what is placed in it."""
-        seen: set[Node] = set()
-        stack: list[Node] = []
-        for anchor in kernel.placed:
-            stack.extend(anchor.src)
+        return self._below(*kernel.placed)
+
+    def _below(self, *nodes: Node) -> set[Node]:
+        """What has to be evaluated for nodes: what they are made of, down to anchors and sources."""
+        below: set[Node] = set()
+        stack = [source for node in nodes for source in node.src]
         while stack:
-            node = stack.pop()
-            if node in seen or is_source(node) or node in self.anchors:
+            current = stack.pop()
+            if current in below or current in self.anchors or is_source(current):
                 continue
-            seen.add(node)
-            stack.extend(node.src)
-        return seen
+            below.add(current)
+            stack.extend(current.src)
+        return below
 
     # ---- placing ----
 
@@ -221,82 +167,20 @@ class Scheduler:
         if kernel.placed and (len(kernel.placed) >= MAX_ANCHORS or kernel.size + size > MAX_CHAIN):
             return Reason.LIMIT
         refused = None
-        for inner, level, source, result in self._placements(kernel, node):
-            reads, totals = self._reads(node, source if source is not None else result)
-            misfit = self._misfit(kernel, reads, level, node)
+        for way in placements(kernel, node):
+            reads, totals = self._reads(node, way.result if way.source is None else way.source)
+            misfit = self._misfit(kernel, reads, way.level, node)
             if misfit is not None:
                 refused = refused or misfit
                 continue
-            if inner and not kernel.inner:  # a map kernel becomes a row kernel: what it had is full now
-                kernel.levels = dict.fromkeys(kernel.levels, "full")
-            kernel.inner = inner
+            kernel.place(node, way)
             kernel.size += size
-            kernel.placed[node] = result
-            kernel.levels[node] = level
-            if source is not None:
-                kernel.sources[node] = source
             kernel.stage = kernel.stage or stage
             self.home[node] = kernel
             kernel.before |= totals
             kernel.needs |= {self.home[n] for n, _ in reads if n in self.home and self.home[n] is not kernel}
             return None
         return refused or no_place(kernel.kind, kernel.shape, node, space_of(node))
-
-    def _placements(self, kernel: Kernel, node: Node) -> list[tuple]:
-        """Ways to put a node into a kernel's space: (inner axes, level, operand coordinates, result coordinates)."""
-        variables = [ix.variable(f"d{axis}", size) for axis, size in enumerate(kernel.shape)]
-        outer = [axis for axis in range(len(kernel.shape)) if axis not in kernel.inner]
-        row_shape = tuple(kernel.shape[axis] for axis in outer)
-        row_variables = [variables[axis] for axis in outer]
-        found: list[tuple] = []
-        if kernel.kind == "library":
-            return []
-        if node.primitive.kind == "reduce":
-            if kernel.kind != "rowwise":
-                return []
-            return self._reduce_placements(kernel, node, variables, row_shape, row_variables)
-        shape = squeeze(node.shape)
-        if shape == kernel.shape:
-            found.append((kernel.inner, "full" if kernel.inner else "row", None, spread(node.shape, variables)))
-        elif prod(shape) == prod(kernel.shape) and not kernel.inner and shape:
-            flat = ix.flatten(variables, kernel.shape)
-            found.append((kernel.inner, "row", None, ix.unflatten(flat, node.shape)))
-        if kernel.kind == "rowwise":
-            if kernel.inner and shape == row_shape:
-                found.append((kernel.inner, "row", None, spread(node.shape, row_variables)))
-            if not shape and (not kernel.inner or outer):
-                found.append((kernel.inner, "total", None, (ix.ZERO,) * len(node.shape)))
-        return found
-
-    def _reduce_placements(
-        self, kernel: Kernel, node: Node, variables: list, row_shape: Shape, row_variables: list
-    ) -> list[tuple]:
-        source_shape = node.src[0].shape
-        space = squeeze(source_shape)
-        axes = frozenset(
-            position
-            for position, axis in enumerate(a for a, size in enumerate(source_shape) if size != 1)
-            if axis in node.arg[0]
-        )
-        whole = len(axes) == len(space)
-        found: list[tuple] = []
-        if space == kernel.shape:
-            source = spread(source_shape, variables)
-            kept = [v for axis, v in enumerate(variables) if axis not in axes]
-            result = spread(node.shape, kept)
-            if kernel.inner == axes and kernel.inner:
-                found.append((kernel.inner, "row", source, result))
-            elif not kernel.inner and all(level == "row" for level in kernel.levels.values()):
-                small = whole and prod(space) <= SMALL_TOTAL
-                if (not whole) or small:
-                    found.append((axes, "row", source, result))
-                if whole:
-                    found.append((frozenset(), "total", source, result))
-            elif not kernel.inner and whole:
-                found.append((frozenset(), "total", source, result))
-        if kernel.inner and space == row_shape and whole and row_shape:
-            found.append((kernel.inner, "total", spread(source_shape, row_variables), (ix.ZERO,) * len(node.shape)))
-        return found
 
     def _reads(self, node: Node, coordinates: Coordinates) -> tuple[list[tuple[Node, Coordinates]], set[Node]]:
         """The anchors that evaluating a node at coordinates reads, and where; and the small totals that it reads."""
@@ -334,22 +218,9 @@ class Scheduler:
                     return Reason.COORDINATES
                 if kernel.levels[anchor] == "total" and not after:
                     return Reason.TOTAL
-            elif home is not None and self._depends(home, kernel):
+            elif home is not None and home.depends_on(kernel):
                 return Reason.CYCLE
         return None
-
-    def _depends(self, later: Kernel, earlier: Kernel) -> bool:
-        """Whether `later` needs `earlier`, directly or through others."""
-        seen: set[Kernel] = set()
-        stack = [later]
-        while stack:
-            current = stack.pop()
-            if current is earlier:
-                return True
-            if current not in seen:
-                seen.add(current)
-                stack.extend(current.needs)
-        return False
 
     # ---- small reductions that every work-item does for itself ----
 
@@ -394,20 +265,15 @@ class Scheduler:
 
     def _unite(self, kernels: set[Kernel]) -> None:
         """Row kernels over one space that do not need each other become one: somebody needs both."""
-        apart = [k for k in kernels if k.kind == "rowwise" and (k.shape or set(k.levels.values()) == {"row"})]
-        rows = sorted(apart, key=lambda k: k.order)
+        rows = [k for k in kernels if k.kind == "rowwise" and (k.shape or set(k.levels.values()) == {"row"})]
+        rows.sort(key=lambda k: k.order)
         for later in rows[1:]:
             first = rows[0]
             separate = self._separate(first, later)
             if separate is not None:
                 self.apart[first, later] = separate
                 continue
-            first.united += [later, *later.united]
-            for name in ("placed", "sources", "levels"):
-                getattr(first, name).update(getattr(later, name))
-            first.needs |= later.needs
-            first.before |= later.before
-            first.size += later.size
+            first.absorb(later)
             for node in later.placed:
                 self.home[node] = first
             for kernel in self.kernels:
@@ -426,7 +292,7 @@ class Scheduler:
             return Reason.AGAIN
         if len(first.placed) + len(later.placed) > MAX_ANCHORS:
             return Reason.LIMIT
-        return Reason.NEEDED if self._depends(first, later) or self._depends(later, first) else None
+        return Reason.NEEDED if first.depends_on(later) or later.depends_on(first) else None
 
     def why_apart(self, reader: Node, later: Kernel, earlier: Kernel) -> tuple[Reason, Reason | None]:
         """Why a node of one kernel is not in the one that has what it reads; and, where it joined another kernel that
@@ -452,64 +318,12 @@ class Scheduler:
     def _new_by_address(self, node: Node) -> None:
         shape = squeeze(node.shape)
         kernel = Kernel(BY_ADDRESS[node.primitive.kind], shape, order=len(self.kernels), rank=self.rank[node])
-        variables = [ix.variable(f"d{axis}", size) for axis, size in enumerate(shape)]
         kernel.stage = self.stages.get(node)
-        kernel.placed[node] = spread(node.shape, variables)
+        kernel.placed[node] = spread(node.shape, kernel.variables())
         kernel.levels[node] = "row"
         kernel.needs = {self.home[base] for base in map(operand_base, node.src) if base in self.home}
         self.home[node] = kernel
         self.kernels.append(kernel)
-
-    # ---- order ----
-
-    def _in_order(self) -> list[Kernel]:
-        """Kernels sorted so that each comes after what it needs, otherwise in program order."""
-        done: list[Kernel] = []
-        placed: set[Kernel] = set()
-        for kernel in self.kernels:
-            stack = [kernel]
-            while stack:
-                current = stack[-1]
-                if current in placed:
-                    stack.pop()
-                    continue
-                waiting = sorted((k for k in current.needs if k not in placed), key=lambda k: k.order)
-                if waiting:
-                    stack.append(waiting[0])
-                    continue
-                placed.add(current)
-                done.append(current)
-                stack.pop()
-        return done
-
-
-def _ranks(nodes: list[Node]) -> dict[Node, int]:
-    """For each node the last thing that is computed again before it: its number, 0 for none."""
-    ranks: dict[Node, int] = {}
-    for node in nodes:
-        ranks[node] = node.number if node.op == "again" else max([ranks[source] for source in node.src], default=0)
-    return ranks
-
-
-def _made(node: Node) -> Node:
-    """The node under views."""
-    while node.primitive.kind == "view":
-        node = node.src[0]
-    return node
-
-
-def _is_computed(node: Node) -> bool:
-    """Whether an elementwise node is made of reductions or products, not just of what is there."""
-    stack, seen = [node] if node.primitive.kind == "elementwise" else [], set()
-    while stack:
-        current = stack.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        if current.primitive.kind in ("reduce", *BY_ADDRESS):
-            return True
-        stack.extend(current.src)
-    return False
 
 
 class ChainTooLong(Exception):
@@ -520,28 +334,8 @@ class ChainTooLong(Exception):
         self.node = node
 
 
-def is_source(node: Node) -> bool:
-    """Nodes that are there before any kernel runs, or cost nothing: inputs, scalars, literals, coordinates."""
-    return node.primitive.kind == "source"
-
-
-def operand_base(node: Node) -> Node:
-    """What a contraction reads for an operand: the node in memory under strided views, else the operand itself."""
-    found = strided(node, _readable)
-    if found is None:
-        return node
-    base = found[0]
-    if base.op == "input":  # it may have strides of its own, in which the views need not be affine
-        return base if strided_input(node, base) is not None else node
-    return node if is_source(base) else base  # numbers and coordinates are not in memory
-
-
-def _readable(node: Node) -> bool:
-    return node.primitive.kind != "view"
-
-
 def schedule(
-    nodes: list[Node], wanted: set[Node], stages: dict[Node, tuple[int, int]] | None = None, frugal: bool = False
+    nodes: list[Node], wanted: set[Node], stages: Stages | None = None, frugal: bool = False
 ) -> tuple[list[Kernel], Scheduler]:
     """The kernels in launch order, and the scheduler that made them."""
     extra: set[Node] = set()

@@ -22,7 +22,7 @@ PLACES = """
     torch.utils.data torch.linalg torch.special torch.amp torch.func
 """.split()
 # Arguments that PyTorch's functions share and netcl's don't: told once, at the top of the page.
-SHARED = {"layout", "memory_format", "pin_memory", "names"}
+SHARED = {"names"}
 OLD = {"size_average", "reduce", "orig_func"}  # of modules and losses: deprecated, or never given by name
 # Packages and classes of `torch` that a user meets; the others are its machinery.
 WANTED = """
@@ -184,7 +184,8 @@ def page() -> str:
         "",
         "*Same* means: the name is there and takes PyTorch's arguments; the tests compare the values. *Differs* says",
         "how. Using a name that is *absent* raises an error that names the nearest thing there is.",
-        f"The arguments {', '.join(sorted(f'`{name}`' for name in SHARED))} are not there, and not listed each time.",
+        f"The argument {', '.join(sorted(f'`{name}`' for name in SHARED))} is not there, and not listed each time.",
+        "Of `memory_format` and `layout` there are the values that mean elements in order; `pin_memory` is False.",
         "Complex, quantised and sparse tensors are not there.",
         "",
         "| | same | differs | absent |",

@@ -45,6 +45,7 @@ from netcl.ops.einsum import *
 from netcl.ops.elementwise import *
 from netcl.ops.extrema import *
 from netcl.ops.factorizations import *
+from netcl.ops.formats import *
 from netcl.ops.gathering import *
 from netcl.ops.indexing import *
 from netcl.ops.interchange import *

@@ -118,7 +118,7 @@ _MODULES = (
 def attach() -> None:
     """Give Tensor its methods: those above, and what each module of operations lists under METHODS."""
     for name, function in _METHODS.items():
-        setattr(Tensor, name, function)
+        setattr(Tensor, name, function if name.startswith("__") else public_form(function, name))
     for module in _MODULES:
         for name in module.METHODS:
             setattr(Tensor, name, public_form(getattr(module, name), name))

@@ -1,11 +1,12 @@
 """`out=`: the tensor that an operation's result is written to, as `nc.add(x, y, out=z)`.
 
 A write like any other: a view passes it on to what it is a view of, and z keeps its dtype. An empty z takes the
-result's shape.
+result's shape, and so does, with a warning, one of another shape whose elements no other tensor shares.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
@@ -77,10 +78,21 @@ def _write(name: str, out: Tensor, result: Tensor) -> None:
         raise RuntimeError(f"{name}: the result is on {result.device}, out on {out.device}; make out there")
     if out._value.shape != result._value.shape:
         if out.numel():
-            raise RuntimeError(
-                f"{name}: the result has shape {list(result.shape)}, out has {list(out.shape)}; "
-                "give a tensor of the result's shape, or nc.empty(0)"
-            )
+            _check_alone(name, out, result)
         out.data = creation.zeros(result.shape, dtype=out.dtype, device=out.device)
     check_writable(name, out)
     store(name, out, result)
+
+
+def _check_alone(name: str, out: Tensor, result: Tensor) -> None:
+    """Warns that out gets another shape; RuntimeError where others share its elements, and could not follow."""
+    shapes = f"{name}: the result has shape {list(result.shape)}, out has {list(out.shape)}"
+    if out._storage is not None and (out._chain or out._storage.others(out)):
+        raise RuntimeError(
+            f"{shapes} and shares its elements; give a tensor of the result's shape, a clone(), or nc.empty(0)"
+        )
+    warnings.warn(
+        f"{shapes}: out was resized. As in PyTorch, this is deprecated for an out that has elements; give a tensor of "
+        "the result's shape, or nc.empty(0)",
+        stacklevel=6,
+    )

@@ -1,7 +1,8 @@
 """Functions as users get them: in `nc`, `nc.linalg`, `nc.special`, `nc.nn.functional`, and as methods of tensors.
 
 Inside netcl functions are called as they were written. Where they become public they also take arguments by other
-names (NumPy's `axis`, see `spelling`) and `out=`, and what is given as a tensor and is none raises a TypeError.
+names (NumPy's `axis`, see `spelling`), `out=` and words about memory (`formats`), and what is given as a tensor and is
+none raises a TypeError.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from inspect import Parameter, Signature, signature
 from types import FunctionType
 from typing import Any
 
+from netcl.ops.formats import check_word, words_of
 from netcl.ops.out import NAMES as WITH_OUT
 from netcl.ops.out import write_to
 from netcl.ops.spelling import Respell, respelled
@@ -41,15 +43,21 @@ def public_form(function: Callable[..., Any], name: str, takes_out: bool = False
         return function
     asked = {annotation for parameter, annotation in function.__annotations__.items() if parameter != "return"}
     respell = respelled(name, function)
-    if respell is None and not takes_out and asked.isdisjoint(_TENSORS):
+    words = tuple(word for word in words_of(name) if word not in signature(function).parameters)
+    if respell is None and not takes_out and not words and asked.isdisjoint(_TENSORS):
         return function
     if (function, takes_out) not in _made:
-        _made[function, takes_out] = _form(function, respell, takes_out)
+        _made[function, takes_out] = _form(function, respell, takes_out, words)
     return _made[function, takes_out]
 
 
-def _form(function: Callable[..., Any], respell: Respell | None, takes_out: bool) -> Callable[..., Any]:
+def _form(
+    function: Callable[..., Any], respell: Respell | None, takes_out: bool, words: tuple[str, ...]
+) -> Callable[..., Any]:
     def by_keywords(args: tuple, kwargs: dict[str, Any]) -> Any:
+        for word in words:
+            if word in kwargs:
+                check_word(function.__name__, word, kwargs.pop(word))
         if respell is not None:
             args = respell(args, kwargs)
         out = kwargs.pop("out", None) if takes_out else None
@@ -69,16 +77,17 @@ def _form(function: Callable[..., Any], respell: Respell | None, takes_out: bool
             refuse(function, args, kwargs)
             raise
 
-    if takes_out:
-        public.__signature__ = _with_out(signature(function))  # type: ignore[attr-defined]
+    added = ("out", *words) if takes_out else words
+    if added:
+        public.__signature__ = _with_words(signature(function), added)  # type: ignore[attr-defined]
     return public
 
 
-def _with_out(own: Signature) -> Signature:
+def _with_words(own: Signature, words: tuple[str, ...]) -> Signature:
     *others, last = own.parameters.values()
     ahead, behind = (others, [last]) if last.kind is Parameter.VAR_KEYWORD else ([*others, last], [])
-    out = Parameter("out", Parameter.KEYWORD_ONLY, default=None, annotation="Any")
-    return own.replace(parameters=[*ahead, out, *behind])
+    added = [Parameter(word, Parameter.KEYWORD_ONLY, default=None, annotation="Any") for word in words]
+    return own.replace(parameters=[*ahead, *added, *behind])
 
 
 def refuse(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> None:

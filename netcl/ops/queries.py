@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from netcl.ops.elementwise import check_devices
+from netcl.ops.formats import strided
 from netcl.tensor import Tensor
 
 __all__ = """
@@ -23,6 +24,7 @@ METHODS_BY_NAME: dict[str, Any] = {
     for name in ("is_meta", "is_mps", "is_nested", "is_sparse", "is_sparse_csr", "is_xpu")
 }
 METHODS_BY_NAME["itemsize"] = property(Tensor.element_size, doc="The bytes of an element.")
+METHODS_BY_NAME["layout"] = property(lambda input: strided, doc="nc.strided: netcl has no sparse tensors.")
 METHODS_BY_NAME["real"] = property(lambda input: input, doc="The tensor itself: netcl has no complex dtypes.")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from netcl.autograd import tape
 from netcl.codegen.ir import contiguous_strides
 from netcl.core.dtypes import DType
+from netcl.ops.formats import channels_last, channels_last_3d, contiguous_format, memory_format
 from netcl.storage import is_view, layout, recording_views, share, unshared_view
 from netcl.tensor import Tensor
 
@@ -257,8 +258,12 @@ def storage_offset(input: Tensor) -> int:
     return layout(input)[1]
 
 
-def is_contiguous(input: Tensor) -> bool:
-    """Whether the elements lie in order, without gaps."""
+def is_contiguous(input: Tensor, *, memory_format: memory_format = contiguous_format) -> bool:
+    """Whether the elements lie in order, without gaps; with channels_last, in the order of dimensions 0, 2, 3, 1 (with
+    channels_last_3d, of 0, 2, 3, 4, 1)."""
+    rank = {channels_last: 4, channels_last_3d: 5}.get(memory_format)
+    if rank:
+        return input.ndim == rank and is_contiguous(permute(input, (0, *range(2, rank), 1)))
     strides, expected = layout(input)[0], contiguous_strides(input._value.shape)
     if 0 in input._value.shape:
         return True

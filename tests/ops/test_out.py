@@ -130,9 +130,25 @@ def test_what_out_refuses(torch, call, error, text):
             call(library, library.ones(2, 3), library.ones(2, 3, requires_grad=True))
 
 
-def test_another_shape_raises_and_names_both():
-    with pytest.raises(RuntimeError, match=r"add: the result has shape \[2, 3\], out has \[3, 2\].*nc\.empty\(0\)"):
-        nc.add(nc.ones(2, 3), 1, out=nc.ones(3, 2))  # PyTorch warns, and gives out the other shape
+def test_an_out_of_another_shape_takes_that_of_the_result_with_a_warning(torch):
+    for library in (nc, torch):
+        out, pair = library.ones(3, 2), (library.ones(5), library.zeros(5, dtype=library.int64))
+        with pytest.warns(UserWarning, match="was resized") as caught:
+            assert library.add(library.ones(2, 3), 1, out=out) is out
+        assert out.tolist() == [[2, 2, 2], [2, 2, 2]]
+        assert caught[0].filename == __file__
+        with pytest.warns(UserWarning, match="was resized"):
+            library.sort(library.tensor([3.0, 1.0]), out=pair)
+        assert [part.tolist() for part in pair] == [[1, 3], [1, 0]]
+
+
+def test_an_out_of_another_shape_that_shares_its_elements_raises():
+    base = nc.ones(3, 2)
+    row = base[0]
+    for out in (base, row, nc.ones(2, 2)[0]):
+        with pytest.raises(RuntimeError, match=r"add: the result has shape \[2, 3\], out has .* shares its elements"):
+            nc.add(nc.ones(2, 3), 1, out=out)
+    assert (base.tolist(), row.tolist()) == ([[1, 1]] * 3, [1, 1])
 
 
 def test_without_gradients_parameters_may_be_operands_and_out():

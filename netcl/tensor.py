@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netcl.core import dtypes, launch
+from netcl.core import dtypes
 from netcl.core.device import Device
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
-from netcl.graph import flags
 from netcl.graph.batching import active
 from netcl.graph.effects import surroundings
-from netcl.graph.value import Value, _pending
+from netcl.graph.transfer import to_host
+from netcl.graph.value import Value
 
 _new = object.__new__
 
@@ -30,6 +30,7 @@ class Size(tuple):
     """A shape: a tuple of ints with `numel()`."""
 
     def numel(self) -> int:
+        """How many elements an array of this shape has."""
         return prod(self)
 
     def __repr__(self) -> str:
@@ -105,6 +106,7 @@ class Tensor:
         def __invert__(self) -> Tensor: ...
 
     def __init__(self, *data: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False):
+        from netcl.ops.host_data import from_data
         from netcl.storage import share_detached
 
         first = data[0] if data else 0
@@ -132,6 +134,8 @@ class Tensor:
     @staticmethod
     def from_host(array: Any, device: Any = None, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
         """A tensor with a copy of a host array (anything NumPy takes), on the current device."""
+        from netcl.ops.host_data import from_data
+
         tensor = Tensor._wrap(from_data(np.asarray(array), dtype, device))
         return tensor.requires_grad_() if requires_grad else tensor
 
@@ -398,70 +402,6 @@ class Tensor:
         assign(self, value)
 
 
-def from_data(data: Any, dtype: DType | None, device: Any) -> Value:
-    """A realised value with a copy of host data; TypeError and ValueError as PyTorch raises them."""
-    target = find_device(device)
-    if isinstance(data, Tensor):
-        data = data.detach().numpy() if dtype is None else data.detach().to(dtype).numpy()
-    value = upload(host_array(data, dtype), target)
-    if _pending.recorder is not None:
-        _pending.recorder.made_from(value, data, dtype)
-    return value
-
-
-def host_array(data: Any, dtype: DType | None) -> np.ndarray:
-    """Host data as a C-contiguous array of the dtype that PyTorch would choose."""
-    dtype = dtypes.of(dtype)
-    if dtype is not None and not isinstance(dtype, DType):
-        raise TypeError(
-            f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}; a shape goes to nc.zeros() or nc.full()"
-        )
-    first = data
-    while isinstance(first, (list, tuple)) and first:
-        first = first[0]
-    given = hasattr(first, "__array__") and not isinstance(first, Tensor)  # dtypes of arrays are kept
-    if isinstance(data, (list, tuple)):
-        data = _unwrapped(data)
-    try:
-        array = np.asarray(data)
-    except ValueError as error:
-        raise ValueError(f"expected sequences of equal length at each depth: {error}") from error
-    if not given and array.size and array.dtype.kind in "Ou" and isinstance(array.flat[0], (int, np.integer)):
-        raise ValueError(f"can't make a tensor of {array.flat[0]}: it is outside the range of int64")
-    if not dtypes.known(array.dtype) and array.dtype.kind not in "iuf":
-        raise TypeError(f"can't make a tensor from {type(data).__name__} data of NumPy dtype {array.dtype}")
-    if dtype is not None:
-        if not given and dtype.category == 1:
-            _check_range(array, dtype)
-        with np.errstate(invalid="ignore", over="ignore"):
-            array = array.astype(dtype.numpy)
-    elif not given and array.dtype == np.float64:
-        array = array.astype(dtypes.default_float.numpy)
-    elif array.dtype.kind == "u" and array.dtype != np.uint8:
-        raise TypeError(f"can't make a tensor of NumPy dtype {array.dtype}; convert it to a signed type first")
-    dtypes.from_numpy(array.dtype)
-    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False)).reshape(array.shape)
-
-
-def _check_range(array: np.ndarray, dtype: DType) -> None:
-    """RuntimeError where Python numbers don't fit an integer dtype."""
-    limits = np.iinfo(dtype.numpy)
-    fits = (array >= limits.min) & (array <= limits.max)
-    if not fits.all():
-        raise RuntimeError(
-            f"can't make a tensor of {array[~fits].flat[0]} as {dtype}: the range is {limits.min} to {limits.max}"
-        )
-
-
-def _unwrapped(data: Any) -> Any:
-    """Nested lists with their tensors replaced by numbers and lists."""
-    if isinstance(data, Tensor):
-        return data.tolist()
-    if isinstance(data, (list, tuple)):
-        return [_unwrapped(item) for item in data]
-    return data
-
-
 def _arbitrary(shape: Sequence[int], dtype: DType, device: Device) -> Value:
     """Whatever the memory held before."""
     if not all(isinstance(size, int) for size in shape):
@@ -470,40 +410,3 @@ def _arbitrary(shape: Sequence[int], dtype: DType, device: Device) -> Value:
         raise RuntimeError(f"Tensor: sizes must not be negative, got {list(shape)}")
     device.require(dtype)
     return Value.realised(device.pool.allocate(prod(shape) * dtype.itemsize), tuple(shape), dtype, device)
-
-
-def upload(array: np.ndarray, device: Device) -> Value:
-    dtype = dtypes.from_numpy(array.dtype)
-    device.require(dtype)
-    buffer = device.pool.allocate(array.nbytes)
-    launch.write(device, buffer, array)
-    value = Value.realised(buffer, array.shape, dtype, device)
-    if _pending.recorder is not None:
-        _pending.recorder.uploads.append(value)
-    return value
-
-
-def to_host(value: Value) -> np.ndarray:
-    """A value's elements as a new array. Runs what is pending, waits, and raises what the device found wrong."""
-    if _pending.recorder is not None:
-        _pending.recorder.read()
-    value.realise()
-    device, dtype = value.device, value.dtype
-    if prod(value.shape) == 0:
-        return np.empty(value.shape, dtype.numpy)
-    if value.strides is None:
-        array = np.empty(value.shape, dtype.numpy)
-        launch.read_into(device, value.buffer, array, value.offset * dtype.itemsize)
-        flags.raise_if_set(device)
-        return array
-    reach = [(size - 1) * stride for size, stride in zip(value.shape, value.strides, strict=True)]
-    low, high = sum(r for r in reach if r < 0), sum(r for r in reach if r > 0)
-    flat = np.empty(high - low + 1, dtype.numpy)
-    launch.read_into(device, value.buffer, flat, (value.offset + low) * dtype.itemsize)
-    flags.raise_if_set(device)
-    strides = [stride * dtype.itemsize for stride in value.strides]
-    return np.lib.stride_tricks.as_strided(flat[-low:], value.shape, strides).copy()
-
-
-def unwrap_all(tensors: Sequence[Tensor]) -> list[Value]:
-    return [tensor._value for tensor in tensors]

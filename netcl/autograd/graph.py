@@ -10,7 +10,8 @@ import numpy as np
 from netcl.autograd import tape
 from netcl.autograd.tape import Node, _GradMode
 from netcl.graph.primitives import TABLE
-from netcl.tensor import Tensor, upload
+from netcl.graph.transfer import upload
+from netcl.tensor import Tensor
 
 
 class saved_tensors_hooks:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from netcl.data.host import HostTensor, batch_tensor
-from netcl.tensor import Tensor, host_array, to_host
+from netcl.graph.transfer import to_host
+from netcl.ops.host_data import host_array
+from netcl.tensor import Tensor
 
 
 def default_collate(batch: Sequence[Any]) -> Any:

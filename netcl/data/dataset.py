@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from netcl.graph.transfer import to_host
 from netcl.random import Generator, permutation
-from netcl.tensor import Tensor, to_host
+from netcl.tensor import Tensor
 
 
 class Dataset:

@@ -11,7 +11,8 @@ import numpy as np
 
 from netcl.core.device import device as find_device
 from netcl.data.info import get_worker_info
-from netcl.tensor import Tensor, to_host
+from netcl.graph.transfer import to_host
+from netcl.tensor import Tensor
 
 
 class HostTensor(np.ndarray):

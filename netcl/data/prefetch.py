@@ -16,7 +16,8 @@ from netcl.core.device import device as find_device
 from netcl.core.upload import Uploader
 from netcl.data.host import HostTensor, staying_on_host
 from netcl.graph.value import Value
-from netcl.tensor import Tensor, host_array
+from netcl.ops.host_data import host_array
+from netcl.tensor import Tensor
 
 BATCH, END, ERROR = range(3)
 

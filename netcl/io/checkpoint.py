@@ -14,8 +14,9 @@ import safetensors
 from safetensors.numpy import save_file
 
 from netcl.core.device import device as find_device
+from netcl.graph.transfer import to_host, upload
 from netcl.io.structure import VERSION, flatten, is_flat, restore
-from netcl.tensor import Tensor, to_host, upload
+from netcl.tensor import Tensor
 
 _KEY = "netcl"  # the metadata entry that says how the tensors nest
 

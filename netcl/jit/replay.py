@@ -26,10 +26,12 @@ from netcl.graph.plan import (
     settings,
     statistics,
 )
+from netcl.graph.transfer import upload
 from netcl.graph.value import Trace, Value, record_scalar, record_with_numbers, scalar_records
 from netcl.jit.recorded import Recorded
 from netcl.jit.watch import equal
-from netcl.tensor import Tensor, from_data, upload
+from netcl.ops.host_data import from_data
+from netcl.tensor import Tensor
 
 _NONE: set[Any] = set()
 MISMATCH = object()  # the recording is not good for this call

@@ -16,9 +16,10 @@ import numpy as np
 from netcl import draws
 from netcl.autograd.tape import no_grad
 from netcl.draws import Engine
+from netcl.graph.transfer import to_host, upload
 from netcl.ops.sampling import normal_fill, uniform_fill
 from netcl.random import Generator, permutation, stream_of
-from netcl.tensor import Tensor, to_host, upload
+from netcl.tensor import Tensor
 
 __all__ = """
     calculate_gain constant constant_ dirac dirac_ eye eye_ kaiming_normal kaiming_normal_ kaiming_uniform

@@ -11,10 +11,12 @@ from netcl.core.device import Device
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
 from netcl.graph.primitives import Primitive, register
+from netcl.graph.transfer import to_host, upload
 from netcl.ops import creation
 from netcl.ops.elementwise import cast, check_devices
+from netcl.ops.host_data import from_data
 from netcl.ops.shape import clone
-from netcl.tensor import Size, Tensor, from_data, to_host, upload
+from netcl.tensor import Size, Tensor
 
 METHODS = ["cpu", "cuda", "is_complex", "is_same_size", "to", "type_as"]
 

@@ -14,8 +14,9 @@ from netcl.core.dtypes import DType
 from netcl.graph.value import Value, record_iota, record_literal, record_scalar
 from netcl.graph.views import view
 from netcl.ops.elementwise import number_dtype, plain_number
+from netcl.ops.host_data import from_data
 from netcl.ops.shape import sizes
-from netcl.tensor import Tensor, from_data
+from netcl.tensor import Tensor
 
 __all__ = """
     as_tensor asarray empty empty_like eye from_numpy frombuffer full full_like ones ones_like scalar_tensor tensor

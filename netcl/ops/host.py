@@ -15,7 +15,8 @@ from netcl.autograd import tape
 from netcl.core import dtypes
 from netcl.graph.batching import Batched, hide, levels_of
 from netcl.graph.primitives import Primitive, register
-from netcl.tensor import Tensor, to_host, upload
+from netcl.graph.transfer import to_host, upload
+from netcl.tensor import Tensor
 
 
 class LinAlgError(RuntimeError):

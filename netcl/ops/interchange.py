@@ -12,7 +12,8 @@ import numpy as np
 from netcl.core import dtypes
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
-from netcl.tensor import Tensor, to_host, upload
+from netcl.graph.transfer import to_host, upload
+from netcl.tensor import Tensor
 
 __all__ = ["from_dlpack"]
 METHODS = ["__array_wrap__", "__copy__", "__dlpack__", "__dlpack_device__", "__reduce_ex__"]

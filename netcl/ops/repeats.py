@@ -13,12 +13,13 @@ import numpy as np
 from netcl.autograd.tape import apply_composite
 from netcl.core import dtypes
 from netcl.graph import primitives
+from netcl.graph.transfer import to_host, upload
 from netcl.ops.elementwise import check_devices
 from netcl.ops.gathering import gather
 from netcl.ops.joining import stack
 from netcl.ops.rearrange import meshgrid
 from netcl.ops.shape import apply_view, axis_of, clone, expand, flip, narrow, own_copy, permute, reshape, sizes
-from netcl.tensor import Tensor, to_host, upload
+from netcl.tensor import Tensor
 
 __all__ = [
     "cartesian_prod", "combinations", "fliplr", "flipud", "repeat_interleave", "roll", "rot90", "tile",

@@ -17,11 +17,12 @@ from netcl.autograd import tape
 from netcl.core import dtypes
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
+from netcl.graph.transfer import to_host, upload
 from netcl.graph.value import Value, _pending
 from netcl.ops.creation import empty, empty_like
 from netcl.ops.shape import sizes
 from netcl.random import Generator, as_samples, drawn, sampled_maps, stream_of
-from netcl.tensor import Tensor, to_host, upload
+from netcl.tensor import Tensor
 
 __all__ = """
     bernoulli multinomial normal poisson rand rand_like randint randint_like randn randn_like randperm

@@ -11,11 +11,12 @@ from netcl.core import dtypes
 from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
 from netcl.graph import primitives
+from netcl.graph.transfer import upload
 from netcl.ops.columns import number_like
 from netcl.ops.creation import iota
 from netcl.ops.elementwise import literal
 from netcl.ops.shape import apply_view, axis_of, expand, own_copy, permute
-from netcl.tensor import Tensor, upload
+from netcl.tensor import Tensor
 
 __all__ = [
     "diag", "diag_embed", "diagflat", "diagonal", "trace", "tril", "tril_indices", "triu", "triu_indices",

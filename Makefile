@@ -52,8 +52,8 @@ oclgrind: ## tiny cases under Oclgrind (an environment of its own): bounds and r
 	  PYTHONPATH=. .venv-oclgrind/bin/python tests/oclgrind_tiny.py
 	@! [ -s .venv-oclgrind/log ] || { cat .venv-oclgrind/log; exit 1; }
 
-docs: ## the examples in the documentation, run as tests
-	$(PYTHON) -m pytest tests/test_docs.py $(ARGS)
+docs: ## the examples in the documentation and in docstrings, run as tests
+	$(PYTHON) -m pytest tests/test_docs.py tests/test_docstrings.py $(ARGS)
 
 ci: ## what runs before a change lands, in an environment of its own
 	bash .ci/run

@@ -158,17 +158,21 @@ class Tensor:
         return len(self._value.shape)
 
     def dim(self) -> int:
+        """The number of dimensions."""
         return len(self._value.shape)
 
     def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension; IndexError where there is no such."""
         return self.shape if dim is None else self._value.shape[dim]
 
     def numel(self) -> int:
+        """How many elements there are."""
         return prod(self._value.shape)
 
     nelement = numel
 
     def element_size(self) -> int:
+        """How many bytes an element takes."""
         return self._value.dtype.itemsize
 
     @property
@@ -176,6 +180,7 @@ class Tensor:
         return self.numel() * self.element_size()
 
     def is_floating_point(self) -> bool:
+        """Whether the dtype is float16, bfloat16, float32 or float64."""
         return self._value.dtype.category == 2
 
     @property
@@ -326,6 +331,7 @@ class Tensor:
         return to_host(self._value).reshape(()).item()
 
     def tolist(self) -> Any:
+        """The values as nested lists of Python numbers, or one number. Runs what is pending, and waits."""
         return to_host(self._value).tolist()
 
     def __bool__(self) -> bool:

@@ -45,6 +45,7 @@ class GradScaler:
     device: where the scale lies until scale() sees a loss (None: the loss's device).
 
     >>> import netcl as nc
+    >>> _ = nc.manual_seed(0)
     >>> model = nc.nn.Linear(4, 1)
     >>> optimizer, scaler = nc.optim.SGD(model.parameters(), lr=0.1), nc.amp.GradScaler()
     >>> with nc.autocast(dtype=nc.float16):

@@ -181,8 +181,8 @@ class autocast(ContextDecorator):
     >>> a, b = nc.ones(2, 3), nc.ones(3, 2)
     >>> with nc.autocast(dtype=nc.bfloat16):
     ...     product = a @ b
-    >>> product.dtype, product.softmax(1).dtype, (product + b.sum()).dtype
-    (netcl.bfloat16, netcl.float32, netcl.bfloat16)
+    ...     product.dtype, product.softmax(1).dtype, product.relu().dtype, (product + a[:, :2]).dtype
+    (netcl.bfloat16, netcl.float32, netcl.bfloat16, netcl.float32)
     """
 
     def __init__(

@@ -42,6 +42,7 @@ _state = _State()
 
 
 def is_grad_enabled() -> bool:
+    """Whether operations are recorded for gradients, in this thread."""
     return _state.enabled
 
 

@@ -44,8 +44,8 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     >>> import netcl as nc
     >>> x = nc.arange(12).reshape(3, 4)
     >>> x[nc.tensor([2, 0]), 1:3]
-    tensor([[9, 10],
-            [1, 2]])
+    tensor([[ 9, 10],
+            [ 1,  2]])
     """
     parsed = parse(input, index)
     if not parsed.entries:

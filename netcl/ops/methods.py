@@ -61,6 +61,7 @@ from netcl.tensor import Tensor
 
 
 def _where(input: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """The elements where condition is true, else those of other."""
     return elementwise.where(condition, input, other)
 
 

@@ -18,9 +18,9 @@ class History(Mapping):
     >>> history["loss"], history.last["val_loss"], history.best("val_loss")
     ([0.5, 0.25], 0.5, 2)
     >>> print(history)
-    epoch   loss  val_loss
-        1    0.5      0.75
-        2   0.25       0.5
+    epoch  loss  val_loss
+        1   0.5      0.75
+        2  0.25       0.5
     """
 
     def __init__(self, rows: Sequence[dict[str, float]] = ()) -> None:

@@ -1,6 +1,9 @@
 """Random numbers with densities: Bernoulli, Categorical, Normal, Uniform, and kl_divergence between two of a kind.
 
 Drawn like everything random in netcl: PyTorch's numbers for the same seed (Bernoulli's but on Intel's CPUs).
+
+Parameters are not checked, since that would wait for the device: a negative scale gives NaN. validate_args=True raises
+NotImplementedError.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from netcl.autograd.tape import no_grad
 from netcl.nn.functional import binary_cross_entropy_with_logits, log_softmax
 from netcl.ops.creation import tensor
 from netcl.ops.rearrange import broadcast_tensors
+from netcl.ops.types import finfo
 from netcl.tensor import Size, Tensor
 
 __all__ = ["Bernoulli", "Categorical", "Distribution", "Normal", "Uniform", "kl_divergence"]
@@ -25,7 +29,11 @@ class Distribution:
     has_rsample = False
     event_shape = Size()
 
-    def __init__(self, batch_shape: Sequence[int]) -> None:
+    def __init__(self, batch_shape: Sequence[int], validate_args: bool | None = None) -> None:
+        if validate_args:
+            raise NotImplementedError(
+                f"{type(self).__name__}: validate_args=True would read the parameters; check them before, without it"
+            )
         self.batch_shape = Size(batch_shape)
 
     def _extended(self, sample_shape: Sequence[int]) -> tuple[int, ...]:
@@ -68,6 +76,12 @@ def _together(*parameters: Any) -> tuple[Tensor, ...]:
     return tuple(broadcast_tensors(*made))
 
 
+def _inside(probs: Tensor) -> Tensor:
+    """Chances moved away from 0 and 1, so that their logarithms are finite."""
+    eps = finfo(probs.dtype).eps
+    return probs.clamp(eps, 1 - eps)
+
+
 def _one_of(name: str, probs: Any, logits: Any) -> None:
     if (probs is None) == (logits is None):
         raise ValueError(f"{name}: either probs or logits must be given, but not both")
@@ -85,7 +99,7 @@ class Normal(Distribution):
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         self.loc, self.scale = _together(loc, scale)
-        super().__init__(self.loc.shape)
+        super().__init__(self.loc.shape, validate_args)
 
     @property
     def mean(self) -> Tensor:
@@ -130,7 +144,7 @@ class Uniform(Distribution):
 
     def __init__(self, low: Any, high: Any, validate_args: bool | None = None) -> None:
         self.low, self.high = _together(low, high)
-        super().__init__(self.low.shape)
+        super().__init__(self.low.shape, validate_args)
 
     @property
     def mean(self) -> Tensor:
@@ -164,13 +178,12 @@ class Bernoulli(Distribution):
         _one_of("Bernoulli", probs, logits)
         if probs is not None:
             (self.probs,) = _together(probs)
-            limit = 1.1920928955078125e-07
-            clamped = self.probs.clamp(limit, 1 - limit)
+            clamped = _inside(self.probs)
             self._logits = clamped.log() - (-clamped).log1p()
         else:
             (self.logits,) = _together(logits)
             self._logits, self.probs = self.logits, self.logits.sigmoid()
-        super().__init__(self._logits.shape)
+        super().__init__(self._logits.shape, validate_args)
 
     @property
     def mean(self) -> Tensor:
@@ -213,11 +226,11 @@ class Categorical(Distribution):
             raise ValueError("Categorical: expected a tensor with a dimension of classes")
         if probs is not None:
             self.probs = probs / probs.sum(-1, keepdim=True)
-            self.logits = self.probs.clamp(1.1920928955078125e-07, 1 - 1.1920928955078125e-07).log()
+            self.logits = _inside(self.probs).log()
         else:
             self.logits = log_softmax(logits, -1)
             self.probs = self.logits.exp()
-        super().__init__(given.shape[:-1])
+        super().__init__(given.shape[:-1], validate_args)
 
     @property
     def mode(self) -> Tensor:
@@ -239,7 +252,7 @@ class Categorical(Distribution):
 
     def entropy(self) -> Tensor:
         """-sum(p log p)."""
-        return -(self.logits * self.probs).sum(-1)
+        return -(self.logits.clamp(min=finfo(self.logits.dtype).min) * self.probs).sum(-1)
 
 
 def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
@@ -248,9 +261,14 @@ def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
         ratio = (p.scale / q.scale) ** 2
         return 0.5 * (ratio + ((p.loc - q.loc) / q.scale) ** 2 - 1 - ratio.log())
     if isinstance(p, Categorical) and isinstance(q, Categorical):
-        return (p.probs * (p.logits - q.logits)).sum(-1)
+        return _divergence(p.probs, q.probs, p.logits - q.logits).sum(-1)
     if isinstance(p, Bernoulli) and isinstance(q, Bernoulli):
         a, b = p.probs, q.probs
-        return a * (a / b).log() + (1 - a) * ((1 - a) / (1 - b)).log()
+        return _divergence(a, b, (a / b).log()) + _divergence(1 - a, 1 - b, ((1 - a) / (1 - b)).log())
     kinds = f"{type(p).__name__} and {type(q).__name__}"
     raise NotImplementedError(f"kl_divergence: not there for {kinds}; take the mean of p.log_prob(x) - q.log_prob(x)")
+
+
+def _divergence(p: Tensor, q: Tensor, ratio: Tensor) -> Tensor:
+    """p log(p / q) of chances: 0 where p never comes, infinite where q never comes."""
+    return (p * ratio).masked_fill(q == 0, math.inf).masked_fill(p == 0, 0)

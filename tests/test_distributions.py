@@ -57,6 +57,23 @@ def test_divergences_and_gradients_are_pytorchs(torch, make):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_chances_of_none_and_of_one_are_pytorchs(torch):
+    def program(t):
+        bernoulli, categorical = t.distributions.Bernoulli, t.distributions.Categorical
+        kl = t.distributions.kl_divergence
+        p, q = t.tensor([0.0, 1.0, 0.0, 0.5, 0.5]), t.tensor([0.5, 0.5, 0.0, 0.0, 1.0])
+        rows = t.tensor([[0.5, 0.5, 0.0], [0.25, 0.0, 0.75]]), t.tensor([[0.25, 0.25, 0.5], [0.0, 0.5, 0.5]])
+        masked = categorical(logits=t.tensor([0.0, -t.inf, 1.0]))
+        double = categorical(t.tensor([0.0, 1.0], dtype=t.float64))
+        return [
+            kl(bernoulli(p), bernoulli(q)), kl(*map(categorical, rows)), kl(masked, categorical(t.ones(3))),
+            masked.entropy(), bernoulli(p).entropy(), double.logits, double.log_prob(t.tensor(0)),
+        ]  # fmt: skip
+
+    for a, b in zip(program(nc), program(torch), strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6)
+
+
 def test_draws_with_gradients(torch):
     def program(t):
         t.manual_seed(0)
@@ -94,6 +111,8 @@ def test_what_is_not_there_says_so():
         nc.distributions.kl_divergence(normal, nc.distributions.Uniform(0.0, 1.0))
     with pytest.raises(NotImplementedError, match="rsample"):
         nc.distributions.Categorical(nc.ones(3)).rsample()
+    with pytest.raises(NotImplementedError, match="Normal: validate_args=True"):
+        nc.distributions.Normal(0.0, -1.0, validate_args=True)
     with pytest.raises(ValueError, match="not both"):
         nc.distributions.Bernoulli()
     with pytest.raises(ValueError, match="classes"):

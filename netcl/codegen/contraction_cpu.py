@@ -78,43 +78,11 @@ def generate(p: Product) -> KernelSource:
     c = plan(p)
     index, kind, width = p.index, p.vector(1), c.vectors * c.lanes
     row_tiles, panels = ceil_div(p.m, c.rows), ceil_div(ceil_div(p.n, c.lanes), c.vectors)
-    multiply, helpers = _multiply(p, c, panels)
-    finish = _finish(p, c)
-    fill: list[str] = []
-    if c.pack:
-        pack_helpers, pack = (contraction_bf16.packing if c.pairs else packing)(p, c)
-        helpers = [*pack_helpers, *helpers]
-        rows = f"B + k0*{p.b.strides[1]}, panel, n, kn" if c.blocked else f"B, panel, n, {p.k}"
-        fill = [f"{pack}({rows}{'' if c.last_vectors == c.vectors else ', width'});"]
-    if c.unpack:
-        text, unpack = (contraction_bf16.unpacking if c.pairs else unpacking)(p, c)
-        helpers = [text, *helpers]
-        start = f"A + m0*{p.a.strides[1]}" + (f" + k0*{p.a.strides[2]}" if c.blocked else "")
-        multiply = [f"{unpack}({start}, rows, {'kn' if c.blocked else p.k});", *multiply]
-    m0 = f"const {index} m0 = {_at_most(f'tile*{c.rows}', p.m - c.rows, p.m % c.rows != 0)};"
-    if c.blocked:
-        sums = min(c.block, ceil_div(row_tiles, c.split_rows))
-        loops = [
-            f"for (int block = tile_begin; block < tile_end; block += {c.block}) {{",
-            f"  const int block_end = min(block + {c.block}, tile_end);",
-            f"  for ({index} k0 = 0; k0 < {p.k}; k0 += {c.depth}) {{",
-            f"    const int kn = min({c.depth}, (int)({p.k} - k0));",
-            *indent(fill, 2),
-            "    for (int tile = block; tile < block_end; ++tile) {",
-            *indent([m0, *multiply], 3),
-            "    }",
-            "  }",
-            "  for (int tile = block; tile < block_end; ++tile) {",
-            *indent([m0, *finish], 2),
-            "  }",
-            "}",
-        ]
-    else:
-        sums = 1
-        tiles_loop = "for (int tile = tile_begin; tile < tile_end; ++tile) {"
-        loops = [*fill, tiles_loop, *indent([m0, *multiply, *finish]), "}"]
+    helpers, fill, multiply = _steps(p, c, panels)
+    loops = _loops(p, c, fill, multiply)
     if c.last_vectors != c.vectors:
         loops.insert(0, f"const int width = panel_number < {panels - 1} ? {width} : {c.last_vectors * c.lanes};")
+    sums = min(c.block, ceil_div(row_tiles, c.split_rows)) if c.blocked else 1
     parts = c.split_columns * c.split_rows
     packed, depth = ("uint", c.depth // 2) if c.pairs else (kind, c.depth)
     body = [
@@ -137,6 +105,47 @@ def generate(p: Product) -> KernelSource:
         "}",
     ]
     return p.kernel_source(helpers, body, c.items, once=p.n % tiles.lanes_within(p.n, c.lanes) == 0)
+
+
+def _steps(p: Product, c: Plan, panels: int) -> tuple[list[str], list[str], list[str]]:
+    """Helper functions, what fills a panel, and what multiplies a tile by it."""
+    multiply, helpers = _multiply(p, c, panels)
+    fill: list[str] = []
+    if c.pack:
+        pack_helpers, pack = (contraction_bf16.packing if c.pairs else packing)(p, c)
+        helpers = [*pack_helpers, *helpers]
+        rows = f"B + k0*{p.b.strides[1]}, panel, n, kn" if c.blocked else f"B, panel, n, {p.k}"
+        fill = [f"{pack}({rows}{'' if c.last_vectors == c.vectors else ', width'});"]
+    if c.unpack:
+        text, unpack = (contraction_bf16.unpacking if c.pairs else unpacking)(p, c)
+        helpers = [text, *helpers]
+        start = f"A + m0*{p.a.strides[1]}" + (f" + k0*{p.a.strides[2]}" if c.blocked else "")
+        multiply = [f"{unpack}({start}, rows, {'kn' if c.blocked else p.k});", *multiply]
+    return helpers, fill, multiply
+
+
+def _loops(p: Product, c: Plan, fill: list[str], multiply: list[str]) -> list[str]:
+    """All tiles of a panel: at once, or in blocks of tiles that each go over the depth in parts."""
+    finish = _finish(p, c)
+    m0 = f"const {p.index} m0 = {_at_most(f'tile*{c.rows}', p.m - c.rows, p.m % c.rows != 0)};"
+    if not c.blocked:
+        tiles_loop = "for (int tile = tile_begin; tile < tile_end; ++tile) {"
+        return [*fill, tiles_loop, *indent([m0, *multiply, *finish]), "}"]
+    return [
+        f"for (int block = tile_begin; block < tile_end; block += {c.block}) {{",
+        f"  const int block_end = min(block + {c.block}, tile_end);",
+        f"  for ({p.index} k0 = 0; k0 < {p.k}; k0 += {c.depth}) {{",
+        f"    const int kn = min({c.depth}, (int)({p.k} - k0));",
+        *indent(fill, 2),
+        "    for (int tile = block; tile < block_end; ++tile) {",
+        *indent([m0, *multiply], 3),
+        "    }",
+        "  }",
+        "  for (int tile = block; tile < block_end; ++tile) {",
+        *indent([m0, *finish], 2),
+        "  }",
+        "}",
+    ]
 
 
 def _at_most(text: str, limit: int, needed: bool) -> str:

@@ -80,7 +80,8 @@ def memory() -> list[str]:
 
 
 def machine() -> str:
-    return page("steps").splitlines()[2]
+    """What all pages were measured on. Each tells its own load of the machine."""
+    return page("steps").splitlines()[2].partition(", load")[0] + "."
 
 
 def filled(text: str) -> str:

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)")
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -48,10 +48,24 @@ def test_the_readme_example_prints_the_same_with_pytorch() -> None:
     assert out.getvalue() == expected
 
 
+def test_the_readme_has_the_figures_of_the_benchmarks_pages() -> None:
+    script = ROOT / "benchmarks" / "table_to_readme.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_in_the_documentation_lead_somewhere(page: Path) -> None:
-    missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
-    assert not missing
+    for path, heading in LINK.findall(page.read_text()):
+        target = page.parent / path if path else page
+        assert target.exists(), f"there is no {path}"
+        assert not heading or heading in headings(target), f"{target.name} has no heading #{heading}"
+
+
+def headings(page: Path) -> set[str]:
+    """The names by which GitHub links to a page's headings."""
+    texts = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in texts}
 
 
 def test_adding_an_operation_takes_the_steps_that_contributing_tells(tmp_path: Path) -> None:

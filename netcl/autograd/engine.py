@@ -65,7 +65,7 @@ def backward(
                 made = watched_gradients(node, gradients, create_graph)
             else:
                 made = node.gradients(gradients, create_graph)
-            for edge, gradient in zip(node.edges, made, strict=False):
+            for edge, gradient in zip(node.edges, made, strict=True):
                 send(edge, gradient)
             if not retain_graph:
                 node.release()

@@ -9,6 +9,7 @@ fuses with what surrounds it and has gradients. Nothing here keeps a value alive
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 from weakref import ref
@@ -65,6 +66,8 @@ def share(tensor: Tensor, source: Tensor, op: str = "", arg: Any = None) -> Tens
     tensor._chain = source._chain + ((op, arg, source._value.shape),) if op else source._chain
     tensor._family = source._family
     storage.add(tensor)
+    if source._watched:
+        surroundings.changes += 1
     return tensor
 
 
@@ -99,6 +102,22 @@ def leave(tensor: Tensor) -> None:
 def shares_all(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors are the same elements in the same order."""
     return a is b or (a._storage is not None and a._storage is b._storage and a._chain == b._chain)
+
+
+def sharing(tensors: Sequence[Tensor]) -> list[tuple]:
+    """Which of the tensors share elements with one another, and how: equal lists say the same of two sequences."""
+    groups: dict[int, list[int]] = {}
+    for place, tensor in enumerate(tensors):
+        if tensor._storage is not None:
+            groups.setdefault(id(tensor._storage), []).append(place)
+    found = []
+    for places in groups.values():
+        if len(places) > 1:
+            families: dict[int, int] = {}
+            found.append(
+                tuple((p, tensors[p]._chain, families.setdefault(tensors[p]._family, len(families))) for p in places)
+            )
+    return found
 
 
 def layout(tensor: Tensor) -> tuple[tuple[int, ...], int]:

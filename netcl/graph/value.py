@@ -59,6 +59,10 @@ class Value:
         value.offset = offset
         return value
 
+    def again(self) -> Value:
+        """Another handle to the same elements, which are in memory."""
+        return Value.realised(self.buffer, self.shape, self.dtype, self.device, self.strides, self.offset)
+
     def make_input_record(self) -> tuple:
         """("input", (dtype, shape, strides, whether it has an offset), ())."""
         self.input_record = record = ("input", (self.dtype.name, self.shape, self.strides, self.offset != 0), ())

@@ -7,6 +7,7 @@ for one, was recorded with it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -22,6 +23,7 @@ from netcl.graph.primitives import composite
 from netcl.graph.value import Trace, Value
 from netcl.jit.recorder import Recorder, evaluate
 from netcl.jit.watch import CONSTANTS, Container, Watch
+from netcl.storage import sharing
 from netcl.tensor import Tensor
 
 
@@ -85,7 +87,7 @@ class Recorded:
     asked: list[Callable[[list[Any]], bool]] = field(default_factory=list)  # what has to be true of the floats
     states: list[tuple] = field(default_factory=list)  # (shape, dtype, device, tracked, leaf) of each tensor before
     missing: list[bool] = field(default_factory=list)  # which of them had no gradient
-    identities: list[int] = field(default_factory=list)  # of their values
+    gradient_pairs: list[tuple[int, int]] = field(default_factory=list)  # (tensor, its gradient, also found elsewhere)
     flush: bool = False
     device: Any = None
     rule: Callable | None = None
@@ -152,9 +154,15 @@ class Analysis:
             for t, v in zip(self.watch.tensors, recorder.before, strict=True)
         ]
         recorded.missing = [gradient is None for gradient in recorder.gradients]
-        recorded.identities = [id(value) for value in recorder.before]
+        pairs = [(n, self.watch.number(gradient)) for n, gradient in enumerate(recorder.gradients)]
+        recorded.gradient_pairs = [
+            (n, other) for n, other in pairs if other is not None and self.watch.gradient_of.get(other) != n
+        ]
         self._writes()
+        if recorded.writes and sharing(self.watch.tensors) != recorder.sharing:
+            raise CannotRepeat("it makes tensors share elements, or makes them share no more")
         self._containers()
+        self._held_once()
         recorded.returns = self._returned(self.result)
         self._leaks()
         self._templates()
@@ -234,6 +242,13 @@ class Analysis:
         if container.managed or (type(new) is type(old) and type(new) in CONSTANTS and new == old):
             return
         raise CannotRepeat(f"it changes {container.describe(key)}")
+
+    def _held_once(self) -> None:
+        """A tensor that the function puts another in the place of must not be found elsewhere too."""
+        places = Counter(old for _, _, old, _ in self.recorded.places)
+        for old, count in places.items():
+            if self.watch.holders[old] > count or old < self.watch.arguments:
+                raise Unsettled(f"it puts another tensor in one place of {self.watch.names[old]}, which has several")
 
     def _made(self, tensor: Tensor) -> int:
         """The number of a tensor that the function made."""
@@ -394,6 +409,8 @@ class Analysis:
                 trace.records.append(("start", None, ()))
                 roots.append((tensor, Tensor._wrap(start)))
             found = engine.backward(roots, True, False, [t for _, t in tracked], since=self.recorder.first_node)
+        except RuntimeError as error:  # something that its graph needs was written to: for whoever goes back to find
+            raise CannotRepeat(f"it returns a tensor through whose graph there is no way back: {error}") from None
         finally:
             tracing._pending.recorder = None
         if self.recorder.reason is not None:

@@ -17,6 +17,7 @@ from netcl.autograd import tape
 from netcl.graph.live import Live, evaluator, peek
 from netcl.graph.value import Trace, Value, _pending, user_line
 from netcl.jit.watch import Watch
+from netcl.storage import sharing
 from netcl.tensor import Tensor
 
 _tokens = itertools.count(1)
@@ -53,6 +54,7 @@ class Recorder:
         self.asked: list[Callable[[list[Any]], bool]] = []  # what has to be true of the float arguments
         self.graded: set[int] = set()
         self.before: list[Value] = []
+        self.sharing: list[tuple] = []  # which tensors share elements, before
         self.gradients: list[Tensor | None] = []
         self.managed: list[Any] = []  # the effects' own numbers, to see that nobody else changes them
         self.trace: Trace | None = None
@@ -65,13 +67,18 @@ class Recorder:
 
     def begin(self) -> None:
         """From here on, what happens in this thread is noted."""
+        own: set[int] = set()
         for number, tensor in enumerate(self.watch.tensors):
             value = tensor._value
+            if id(value) in own:  # a detached tensor, say: which of the two is read has to be seen
+                tensor._value = value = value.realise().again()
+            own.add(id(value))
             if value.number is not None and value.trace not in _pending.traces.values():
                 value.realise()  # a tensor that is a plain number would be recorded as a constant
             if value.origin is None or value.origin[0] != self.token:
                 value.origin = (self.token, ("tensor", number))
         self.before = [tensor._value for tensor in self.watch.tensors]
+        self.sharing = sharing(self.watch.tensors)
         self.gradients = [tensor.grad for tensor in self.watch.tensors]
         self.managed = self.managed_numbers()
         self.first_node = next(tape._numbers)

@@ -31,6 +31,7 @@ from netcl.graph.value import Trace, Value, record_scalar, record_with_numbers, 
 from netcl.jit.recorded import Recorded
 from netcl.jit.watch import equal
 from netcl.ops.host_data import from_data
+from netcl.storage import sharing
 from netcl.tensor import Tensor
 
 _NONE: set[Any] = set()
@@ -90,7 +91,7 @@ class Replay:
         self._sort_containers()
         used = {what for kind, what in recorded.sources if kind == "tensor"} | {n for n, _ in recorded.writes}
         self.used = sorted(used)
-        self.distinct = len({recorded.identities[number] for number in self.used})
+        self.sharing = sharing([watch.tensors[number] for number in self.used]) if recorded.writes else None
         self.operands = [what for kind, what in recorded.sources if kind == "tensor"]
         written = {number for number, _ in recorded.writes}
         self.graded = [
@@ -104,7 +105,7 @@ class Replay:
             for container in watch.containers
             if container.managed and isinstance(container.holder, dict) and recorded.effects
         ]
-        self.directs = recorded.directs and self.distinct == len(self.used)
+        self.directs = recorded.directs
         self.last: _Direct | None = None
         self.simple: list[tuple[int, bool, Any]] | None
         simple = [(where[1], tracked, node) for where, tracked, node in recorded.made if where[0] == "result"]
@@ -126,7 +127,10 @@ class Replay:
             elif number in places:
                 self.moving.append((number, *places[number]))
             self.tensors.append(None if gradient_of is not None or number in places else tensor)
-        self.own = {id(tensor) for tensor in self.tensors}
+        self.own = {id(tensor) for tensor in self.tensors if tensor is not None}
+        first = {number: (container, key) for number, container, key in self.moving}
+        self.likewise = [(c, key, old) for c, key, old, _ in recorded.places if first[old] != (c, key)]
+        self.roaming = [*self.free, *(number for number, _, _ in self.moving)]
 
     def _sort_containers(self) -> None:
         """Cells are compared at each call, modules when something has changed, optimizers' numbers not at all."""
@@ -157,9 +161,6 @@ class Replay:
         for number, tensor in self.shared:
             if arguments[number] is not tensor:
                 return None
-        for number in self.free:
-            if id(arguments[number]) in self.own:
-                return None
         for cell, content in self.cells:
             now = cell.cell_contents
             if now is not content and not equal(now, content):
@@ -169,9 +170,11 @@ class Replay:
                 return None
         tensors = arguments + self.tensors
         for number, container, key in self.moving:
-            tensors[number] = tensors[key]._grad if container is None else container.holder[key]
+            tensors[number] = tensors[key]._grad if container is None else container.get(key)
             if tensors[number] is None:
                 return None
+        if not self._apart(tensors):
+            return None
         for number, missing in self.graded:
             if (tensors[number]._grad is None) is not missing:
                 return None
@@ -181,25 +184,45 @@ class Replay:
             self.seen = surroundings.changes
         return tensors
 
+    def _apart(self, tensors: list[Any]) -> bool:
+        """Whether tensors that were different ones still are, and those found twice are still one."""
+        for container, key, number in self.likewise:
+            if container.get(key) is not tensors[number]:
+                return False
+        for number, gradient in self.recorded.gradient_pairs:
+            if tensors[number]._grad is not tensors[gradient]:
+                return False
+        for number, _, _ in self.moving:
+            if not self._as_before(number, tensors[number]):
+                return False
+        roaming = {id(tensors[number]) for number in self.roaming}
+        if len(roaming) != len(self.roaming) or not roaming.isdisjoint(self.own):
+            return False
+        if self.sharing is None:
+            return True
+        if self.sharing or any([tensors[number]._storage is not None for number in self.roaming]):
+            return sharing([tensors[number] for number in self.used]) == self.sharing
+        return True
+
     def _unchanged(self, tensors: list[Any]) -> bool:
         """Compare what announces its changes."""
         for container in self.announced:
             if not container.same(self.volatile.get(id(container), _NONE)):
                 return False
-        return all(
-            (t._value.device, t._tracked, t._node is None) == self.recorded.states[number][2:]
-            for number, t in [(number, tensors[number]) for number in self.used]
-        )
+        if self.sharing is not None and sharing([tensors[number] for number in self.used]) != self.sharing:
+            return False
+        return all(self._as_before(number, tensors[number]) for number in self.used)
+
+    def _as_before(self, number: int, tensor: Tensor) -> bool:
+        return (tensor._value.device, tensor._tracked, tensor._node is None) == self.recorded.states[number][2:]
 
     def _fits(self, tensors: list[Any]) -> bool:
         """Whether the tensors have the shapes, dtypes and devices that they had."""
-        values = set()
         for number in self.used:
             value = tensors[number]._value
-            values.add(id(value))
             if (value.shape, value.dtype, value.device) != self.recorded.states[number][:3]:
                 return False
-        return len(values) == self.distinct
+        return True
 
     # ---- doing it ----
 
@@ -228,7 +251,7 @@ class Replay:
         """The call that was recorded, taken back, done by the plan. Its effects have happened: `sources`."""
         tensors = arguments + self.tensors
         for number, container, key in self.moving:
-            tensors[number] = tensors[key]._grad if container is None else container.holder[key]
+            tensors[number] = tensors[key]._grad if container is None else container.get(key)
         direct = self._direct_plan(tensors) if self.directs else None
         return self._lazily(tensors, sources) if direct is None else self._run(direct, tensors, sources)
 

@@ -14,7 +14,7 @@ _STATIC = (int, bool, str, bytes, complex, type(None))
 
 
 class Arguments:
-    """One call's arguments: tensors and floats in order, and the key of everything else."""
+    """One call's arguments: tensors, each once, and floats in order, and the key of everything else."""
 
     __slots__ = ("arrays", "floats", "key", "objects", "paths", "tensors")
 
@@ -37,7 +37,8 @@ class Arguments:
             value = item._value
             alias = next((n for n, other in enumerate(self.tensors) if other is item), -1)
             key += (value.shape, value.dtype, value.device, item._tracked, item._node is None, alias)
-            self.tensors.append(item)
+            if alias < 0:
+                self.tensors.append(item)
         elif kind is float or isinstance(item, np.floating):
             key.append(float)
             self.floats.append(float(item))

@@ -11,7 +11,7 @@ import dis
 import functools
 import sys
 import types
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping
 from operator import is_
 from typing import Any
@@ -84,6 +84,10 @@ class Container:
             for key, new, old in zip(keys, content, self.content, strict=True)
         )
 
+    def get(self, key: Any) -> Any:
+        """What is under a key."""
+        return self.holder.cell_contents if isinstance(self.holder, types.CellType) else self.holder[key]
+
     def put(self, key: Any, item: Any) -> None:
         """Replace what is under a key."""
         if isinstance(self.holder, types.CellType):
@@ -112,7 +116,8 @@ class Watch:
     def __init__(self) -> None:
         self.tensors: list[Tensor] = []
         self.names: list[str] = []  # of the tensors
-        self.gradient_of: dict[int, int] = {}  # tensors found as the gradient of another
+        self.gradient_of: dict[int, int] = {}  # tensors found as the gradient of another, and nowhere else
+        self.holders: Counter[int] = Counter()  # in how many places each tensor was found
         self.arguments = 0  # the first so many tensors are arguments
         self.shared: set[int] = set()  # arguments that can be reached otherwise too
         self.containers: list[Container] = []
@@ -179,6 +184,8 @@ class Watch:
                 self.shared.add(number)
             self._add_tensor(item, name)
             self._grad(item, name)
+            self.holders[self._numbers[id(item)]] += 1
+            self.gradient_of.pop(self._numbers[id(item)], None)
             return
         if id(item) in self._seen:
             return

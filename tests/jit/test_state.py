@@ -438,3 +438,82 @@ def test_results_that_share_elements_go_on_sharing_them() -> None:
     for _ in range(2):
         function(x).add_(1.0)
     assert x.tolist() == [[2.0, 2.0], [0.0, 0.0]]
+
+
+def test_a_tensor_passed_twice_leaves_state_where_it_is() -> None:
+    a, b = nc.tensor([2.0, 3.0]), nc.tensor([10.0, 20.0])
+    step = nc.jit_compile(lambda x, y: x * a + y * b)
+    for _ in range(3):
+        x = nc.tensor([1.0, 1.0])
+        assert step(x, x).tolist() == [12.0, 23.0]
+
+
+def test_an_argument_that_shares_elements_with_state() -> None:
+    weight = nc.tensor([1.0, 2.0])
+    shadow = nc.tensor([5.0, 5.0])
+
+    @nc.jit_compile
+    def step(x):
+        weight.mul_(2)
+        return x + weight * shadow
+
+    expected = nc.tensor([1.0, 2.0])
+    for make, shared in [
+        (weight.detach, True), (lambda: nc.tensor([1.0, 1.0]), False), (weight.detach, True),
+        (lambda: nc.tensor([3.0, 0.0]), False), (lambda: weight[:], True), (shadow.detach, False),
+        (lambda: nc.tensor([3.0, 0.0]), False),
+    ]:  # fmt: skip
+        x = make()
+        expected = expected * 2
+        first = expected if shared else x.clone()
+        assert step(x).tolist() == (first + expected * shadow).tolist()
+
+
+def test_tensors_in_two_places_that_are_exchanged() -> None:
+    state = {"one": nc.zeros(2), "two": nc.ones(2)}
+    kept = nc.zeros(2)
+
+    @nc.jit_compile
+    def step(x):
+        nonlocal kept
+        before = state["one"] + state["two"]
+        state["one"] = kept = before + x
+        return before
+
+    def plain(one, two, x):
+        return one + two, one + two + x
+
+    one, two = nc.zeros(2), nc.ones(2)
+    for call in range(8):
+        if call == 3:
+            state["two"] = two = kept  # now one and two are the same tensor
+        if call == 6:
+            state["one"] = one = nc.tensor([7.0, 7.0])  # and no longer the one in the closure
+        x = nc.tensor([1.0, float(call)])
+        before, after = plain(one, two, x)
+        assert step(x).tolist() == before.tolist()
+        assert state["one"].tolist() == kept.tolist() == after.tolist()
+        one = after
+        two = two if call < 3 or state["two"] is not state["one"] else after
+
+
+def test_a_gradient_that_is_kept_elsewhere_too() -> None:
+    weight = nc.nn.Parameter(nc.tensor([1.0, 2.0]))
+    kept = [nc.zeros(2)]
+
+    def step(x):
+        weight.grad = None
+        (weight * x).sum().backward()
+        kept[0].add_(weight.grad)
+        return kept[0] * 2
+
+    compiled = nc.jit_compile(step)
+    weight.grad = kept[0]
+    total = nc.zeros(2)
+    for call in range(5):
+        x = nc.tensor([1.0, float(call)])
+        if call == 2:
+            kept[0] = weight.grad
+            total = weight.grad.clone()
+        total = total + x
+        assert compiled(x).tolist() == (total * 2).tolist()

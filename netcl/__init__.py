@@ -97,6 +97,7 @@ dtype = DType
 newaxis = None
 
 from netcl import amp, data, distributions, func, metrics, nn, optim, special, testing, utils  # noqa: E402
+from netcl import places as _places  # noqa: E402
 from netcl.amp import GradScaler  # noqa: E402
 from netcl.io import load, save  # noqa: E402
 from netcl.utils import accelerator, backends, cuda  # noqa: E402
@@ -113,3 +114,4 @@ _absent.attach({
     "torch.utils.data": vars(data), "torch.linalg": vars(linalg),
     "torch.special": vars(special), "torch.amp": vars(amp), "torch.func": vars(func),
 })  # fmt: skip
+_places.register()

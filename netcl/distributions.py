@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import netcl.ops.sampling as sampling
@@ -64,6 +65,7 @@ class Distribution:
 
     def __repr__(self) -> str:
         own = [(name, x) for name, x in self.__dict__.items() if isinstance(x, Tensor) and name[0] != "_"]
+        own.sort(key=lambda named: named[0] == "logits")  # PyTorch names the chances first
         told = (f"{name}: {x.item() if not x.ndim else x.size()}" for name, x in own)
         return f"{type(self).__name__}({', '.join(told)})"
 
@@ -226,11 +228,19 @@ class Categorical(Distribution):
             raise ValueError("Categorical: expected a tensor with a dimension of classes")
         if probs is not None:
             self.probs = probs / probs.sum(-1, keepdim=True)
-            self.logits = _inside(self.probs).log()
         else:
             self.logits = log_softmax(logits, -1)
-            self.probs = self.logits.exp()
         super().__init__(given.shape[:-1], validate_args)
+
+    @cached_property
+    def probs(self) -> Tensor:
+        """The chances of the classes."""
+        return self.logits.exp()
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """The logarithms of the chances."""
+        return _inside(self.probs).log()
 
     @property
     def mode(self) -> Tensor:

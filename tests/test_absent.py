@@ -66,6 +66,38 @@ def test_an_absent_name_raises_and_says_what_to_do(module: str, holder):
     assert getattr(holder, "fftshift", None) is None
 
 
+@pytest.mark.parametrize(
+    ("statement", "advice"),
+    [
+        ("from netcl.nn import TransformerEncoder", "scaled_dot_product_attention"),
+        ("from netcl.nn import Conv2d, Linear", "unfold and a matrix product"),
+        ("from netcl.nn.modules.conv import Conv2d", "unfold and a matrix product"),
+        ("from netcl.nn.modules.rnn import LSTM", "each step"),
+        ("from netcl.nn.functional import max_pool2d", "unfold and a reduction"),
+        ("from netcl import distributed", "one device"),
+        ("import netcl.distributed as dist", "one device"),
+        ("from netcl.nn.parallel import DistributedDataParallel", "one device"),
+        ("import netcl.multiprocessing as mp", "Python's multiprocessing"),
+        ("from netcl.utils.tensorboard import SummaryWriter", r"nc\.trainer\.TensorBoard"),
+        ("from netcl.linalg import eig", r"netcl\.linalg\.eigh"),
+        ("import netcl; netcl.jit.script", "leave it out"),
+    ],
+)
+def test_importing_what_is_absent_says_what_to_do(statement: str, advice: str):
+    with pytest.raises(NotImplementedError, match=f"is in PyTorch and not in netcl; .*{advice}") as caught:
+        exec(statement, {})
+    assert isinstance(caught.value, ImportError if "jit" not in statement else AttributeError)
+
+
+def test_importing_what_nobody_has_is_an_ordinary_error():
+    for place in ("netcl", "netcl.nn", "netcl.nn.functional", "netcl.nn.modules.conv"):
+        with pytest.raises(ImportError, match="nonsense") as caught:
+            exec(f"from {place} import nonsense", {})
+        assert not isinstance(caught.value, NotImplementedError)
+    with pytest.raises(ModuleNotFoundError, match=r"netcl\.nonsense"):
+        exec("import netcl.nonsense", {})
+
+
 def test_the_nearest_thing_is_named():
     with pytest.raises(NotImplementedError, match=r"nc\.load"):
         _ = nc.hub

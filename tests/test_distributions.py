@@ -38,6 +38,13 @@ def test_draws_densities_and_entropies_are_pytorchs(torch, device, name):
     assert repr(ours).partition("(")[0] == repr(theirs).partition("(")[0]
 
 
+def test_a_categorical_prints_as_pytorchs(torch):
+    made = [t.distributions.Categorical(logits=t.zeros(2, 3)) for t in (nc, torch)]
+    assert repr(made[0]).replace("netcl", "torch") == repr(made[1])
+    assert made[0].probs.shape == made[1].probs.shape  # it is kept, and printed from now on
+    assert repr(made[0]).replace("netcl", "torch") == repr(made[1])
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -103,8 +103,8 @@ def test_numpy_arrays_are_operands():
 
 
 def test_cuda_answers_as_pytorch_does_without_it(torch):
-    for name in nc.cuda.__all__:
-        arguments = (1,) if "seed" in name else ()
+    for name in set(nc.cuda.__all__) - {"amp"}:
+        arguments = (1,) if "manual_seed" in name else ([],) if name == "set_rng_state_all" else ()
         if not torch.cuda.is_available():
             assert getattr(nc.cuda, name)(*arguments) == getattr(torch.cuda, name)(*arguments)
     with pytest.raises(NotImplementedError, match=r"torch\.cuda\.synchronize.*nc\.synchronize"):
@@ -113,7 +113,47 @@ def test_cuda_answers_as_pytorch_does_without_it(torch):
         with pytest.raises(NotImplementedError, match=r'cuda: .*\.to\("gpu"\)'):
             thing.cuda()
     assert not hasattr(nc.cuda, "no_such_name")
+    with pytest.raises(RuntimeError, match="set_rng_state"):
+        nc.cuda.set_rng_state_all([nc.get_rng_state()])
     assert nc.version.cuda is None and nc.version.__version__ == nc.__version__
+
+
+def test_mixed_precision_for_cuda_is_off_with_a_warning():
+    with pytest.warns(UserWarning, match="autocast.*switched off"), nc.cuda.amp.autocast():
+        assert (nc.ones(2, 2) @ nc.ones(2, 2)).dtype is nc.float32
+    with pytest.warns(UserWarning, match="GradScaler.*switched off"):
+        scaler = nc.cuda.amp.GradScaler()
+    assert not scaler.is_enabled() and scaler.scale(3.0) == 3.0
+    with nc.cuda.amp.autocast(enabled=False):
+        assert not nc.cuda.amp.GradScaler(enabled=False).is_enabled()
+
+
+IMPORTS = """
+import {0}.backends.cudnn as cudnn; assert cudnn.benchmark is False
+import {0}.backends.mps; import {0}.accelerator; import {0}.return_types
+from {0}.cuda.amp import GradScaler, autocast
+import {0}.cuda.amp as amp; assert amp.autocast is not None
+import {0}.cuda as cuda; assert not cuda.is_available()
+from {0}.distributions.categorical import Categorical
+from {0}.distributions.normal import Normal; from {0}.distributions.kl import kl_divergence
+from {0}.nn.modules.linear import Linear as A; from {0}.nn import Linear as B; assert A is B
+import {0}.nn.modules.container as container; from {0}.nn import ModuleList as B; assert container.ModuleList is B
+from {0}.nn.modules.batchnorm import _BatchNorm as A; from {0}.nn import BatchNorm1d as B; assert issubclass(B, A)
+from {0}.nn.modules.loss import _Loss as A; from {0}.nn import MSELoss as B; assert issubclass(B, A)
+from {0}.nn.modules.dropout import _DropoutNd as A; from {0}.nn import Dropout as B; assert issubclass(B, A)
+from {0}.nn.modules.module import Module as A; from {0}.nn.modules import Module as B; assert A is B
+from {0}.nn.utils.weight_norm import weight_norm
+from {0}.optim.adamw import AdamW
+from {0}.optim.lr_scheduler import LRScheduler as A, _LRScheduler as B; assert issubclass(B, A)
+from {0}.autograd.variable import Variable; from {0}.autograd.grad_mode import no_grad
+from {0}.utils.data._utils.collate import default_collate
+"""
+
+
+@pytest.mark.parametrize("line", IMPORTS.split("\n")[1:-1])
+def test_pytorchs_import_statements_work(torch, line):
+    for name in ("netcl", "torch"):
+        exec(line.format(name), {})
 
 
 def test_modules_have_their_longer_names():

@@ -3,6 +3,7 @@ decision to skip a step are on the device."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from math import inf
@@ -42,7 +43,8 @@ class GradScaler:
     No step reads anything: the optimizer gets 1 or 0 as a tensor and keeps every value, its step counts too, where it
     is 1. A user's optimizer with a step() of its own can't do that: for such a one it is read.
 
-    device: where the scale lies until scale() sees a loss (None: the loss's device).
+    device: where the scale lies until scale() sees a loss (None: the loss's device). With "cuda" it warns and is off,
+    as in PyTorch without CUDA.
 
     >>> import netcl as nc
     >>> _ = nc.manual_seed(0)
@@ -64,6 +66,9 @@ class GradScaler:
         self, device: Any = None, init_scale: float = 65536.0, growth_factor: float = 2.0, backoff_factor: float = 0.5,
         growth_interval: int = 2000, enabled: bool = True,
     ) -> None:  # fmt: skip
+        if device == "cuda" and enabled:
+            warnings.warn('GradScaler: there is no "cuda"; it is switched off. Leave the device out', stacklevel=2)
+            enabled = False
         if device is not None and enabled:
             find_device(device)
         if enabled and not growth_factor > 1.0:

@@ -171,7 +171,8 @@ class autocast(ContextDecorator):
     """Products run in float16 or bfloat16, what needs digits in float32; parameters and their gradients stay float32.
 
     autocast(device_type=None, dtype=None, enabled=True, cache_enabled=None), a context manager or a decorator, for
-    this thread; it nests. device_type: "cpu", "gpu" or "accelerator", or "opencl" (None) for all of them. dtype:
+    this thread; it nests. device_type: "cpu", "gpu" or "accelerator", or "opencl" (None) for all of them; "cuda" warns
+    and is off, as in PyTorch without CUDA. dtype:
     float16, bfloat16, or None for what PyTorch takes: bfloat16 on CPUs, float16 elsewhere. Gradients are computed
     outside, whether backward() is called inside or not. With float16 use a GradScaler.
 
@@ -189,11 +190,13 @@ class autocast(ContextDecorator):
         self, device_type: Any = None, dtype: DType | None = None, enabled: bool = True,
         cache_enabled: bool | None = None,
     ) -> None:  # fmt: skip
-        foreign = device_type == "cuda" and not enabled  # scripts for GPUs of PyTorch's switch it off so
-        self.kinds = () if foreign else _kinds("autocast", device_type)
+        self.kinds = () if device_type == "cuda" else _kinds("autocast", device_type)
         self.device_type = device_type
         self.dtype = dtype
         self.enabled = bool(enabled)
+        if device_type == "cuda" and enabled:
+            warnings.warn('autocast: there is no "cuda"; it is switched off. Use "gpu", or leave it out', stacklevel=2)
+            self.enabled = False
         self.cache_enabled = cache_enabled
         self._before: list[tuple] = []
         if dtype is not None:

@@ -91,6 +91,7 @@ class FunctionNode(Node):
             else:
                 saved.append((tensor, tensor._value, tensor._version))
         self.saved = saved
+        self.holds = bool(saved)
         self.result = [(r.shape, r.dtype, r.device) if isinstance(r, Tensor) else None for r in results]
         self.outputs = len(results)
         self.ctx._to_save, self.ctx._node = (), ref(self)
@@ -171,7 +172,8 @@ class FunctionNode(Node):
 
     def release(self) -> None:
         super().release()
-        self.result = [None] * self.outputs
+        if self.holds:
+            self.result = [None] * self.outputs
 
 
 def _expandable(shape: Sequence[int], wider: Sequence[int]) -> bool:

@@ -116,8 +116,8 @@ class Node:
     """One recorded operation with gradient: its rule, what the rule reads, and where the gradients go."""
 
     __slots__ = (
-        "__weakref__", "arg", "edges", "hooks", "maps", "node_hooks", "number", "op", "outputs", "packing", "released",
-        "result", "retained", "rule", "saved", "stale", "where",
+        "__weakref__", "arg", "edges", "holds", "hooks", "maps", "node_hooks", "number", "op", "outputs", "packing",
+        "released", "result", "retained", "rule", "saved", "stale", "where",
     )  # fmt: skip
 
     def __init__(self, op: str, rule: Callable, arg: Any, outputs: int, edges: list, saved: list, result: list):
@@ -129,6 +129,7 @@ class Node:
         self.edges = edges  # per operand: (node, output), (leaf, -1) or None
         self.saved: list[Any] = saved  # per operand: (tensor, value, version), or (shape, dtype, device) if not read
         self.result: Any = result  # per result: value, or (shape, dtype, device)
+        self.holds = True  # whether it saved elements of any tensor, and not only shapes
         self.released = False
         self.stale = 0  # a bit for each result that was changed in place
         self.hooks: dict[int, dict] | None = None  # per result that has hooks: what to call with its gradient
@@ -145,16 +146,18 @@ class Node:
         return node_gradients(self, gradients, create_graph)
 
     def check_kept(self) -> None:
-        """RuntimeError where what was saved has been released."""
-        if self.released:
+        """RuntimeError where elements were saved, and have been released."""
+        if self.released and self.holds:
             raise RuntimeError(
                 f"{self.op}: trying to go backward through the graph a second time, but what it saved was freed; "
                 "call backward(retain_graph=True) the first time"
             )
 
     def release(self) -> None:
-        """Forget what was saved: a second way back through here raises."""
-        self.saved, self.result, self.released = [], None, True
+        """Forget what was saved: a second way back through here raises. Where only shapes were, it does not."""
+        self.released = True
+        if self.holds:
+            self.saved, self.result = [], None
 
     def register_prehook(self, hook: Callable[[tuple], tuple | None]) -> HookHandle:
         """Call hook(grad_outputs) before the gradients are computed; a tuple that it returns replaces them."""
@@ -247,6 +250,7 @@ def _connect(op: str, rule: Callable, operands: Sequence[Any], arg: Any, results
     else:
         kept = [(v.shape, v.dtype, v.device) for v in [r._value for r in results]]
     node = Node(op, rule, arg, len(results), edges, saved, kept)
+    node.holds = reads[0] or True in reads[1]
     if mapped:
         cross(node, results)
     for number, result in enumerate(results):

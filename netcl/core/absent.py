@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,10 +15,15 @@ class AbsentError(AttributeError, NotImplementedError):
     """A name of PyTorch's that netcl does not have. hasattr() is False for it, as for any missing name."""
 
 
+class AbsentImportError(ImportError, NotImplementedError):
+    """An import of a name of PyTorch's that netcl does not have."""
+
+
 # What to do instead, where no similar name says it.
 _INSTEAD = {
     "torch.complex64": "use two real tensors",
     "torch.complex128": "use two real tensors",
+    "torch.distributed": "netcl trains on one device",
     "torch.hub": "use nc.load(path)",
     "torch.jit": "leave it out: netcl fuses kernels by itself",
     "torch.mps": 'use nc.device("gpu")',
@@ -35,6 +42,32 @@ _INSTEAD = {
     "torch.Tensor.share_memory_": "share NumPy arrays between processes",
     "torch.Tensor.untyped_storage": "use .numpy()",
     "torch.nn.DataParallel": "use one device",
+    "torch.nn.parallel": "use one device",
+    "torch.nn.utils.prune": "multiply the weights by a mask, in nn.utils.parametrize",
+    "torch.nn.utils.stateless": "use nc.func.functional_call",
+    "torch.onnx": "nc.save(model.state_dict(), path) writes safetensors, which other programs read",
+    "torch.serialization": "leave it out: nc.load runs no code of a file",
+    "torch.utils.benchmark": "use timeit, with nc.synchronize() before the time is taken",
+    "torch.utils.cpp_extension": "nc.register_primitive adds operations in OpenCL",
+    "torch.utils.dlpack": "nc.from_dlpack takes any tensor",
+    "torch.utils.tensorboard": "use nc.trainer.TensorBoard, or SummaryWriter of the package tensorboardX",
+}
+# Modules of PyTorch's that are not in the table of names.
+_MODULES = frozenset(f"torch.{name}" for name in """
+    ao autograd.forward_ad autograd.profiler cuda.comm cuda.graphs cuda.nccl cuda.nvtx futures monitor
+    multiprocessing nn.common_types nn.grad nn.parallel nn.qat nn.quantized nn.utils.fusion nn.utils.prune
+    nn.utils.stateless onnx package serialization storage types utils.benchmark utils.bundled_inputs utils.collect_env
+    utils.cpp_extension utils.data.datapipes utils.dlpack utils.flop_counter utils.hooks utils.mobile_optimizer
+    utils.model_zoo utils.tensorboard
+""".split())  # fmt: skip
+# And for names with these parts, in torch.nn and its functions.
+_LAYERS = {
+    "conv": "nc.nn.functional.unfold and a matrix product do it",
+    "pool": "nc.nn.functional.unfold and a reduction do it",
+    "multi_?head": "nc.nn.functional.scaled_dot_product_attention has the attention",
+    "transformer": "its layers can be written with nc.nn.functional.scaled_dot_product_attention",
+    "lstm|gru|rnn": "write the cell with nc.nn.Linear and call it for each step",
+    "upsample|interpolate": "nc.repeat_interleave repeats elements",
 }
 _OTHERWISE = {
     "torch.nn": "nc.nn.Module is the class to write it with",
@@ -59,6 +92,24 @@ def attach(modules: dict[str, dict[str, Any]]) -> None:
     _there.update(modules)
     for place, names in modules.items():
         names["__getattr__"] = _module_getattr(place)
+        names.setdefault("__path__", [])  # so that an import of what is absent asks the finder
+    if _Finder not in sys.meta_path:
+        sys.meta_path.append(_Finder)
+
+
+class _Finder:
+    """Asked last, when an import found nothing: says what to do instead of what PyTorch has."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+        top, _, rest = name.partition(".")
+        if top != "netcl" or not rest:
+            return
+        place, _, last = f"torch.{rest}".rpartition(".")
+        if place.startswith("torch.nn.modules."):  # one file of nn's modules
+            place = "torch.nn"
+        if f"{place}.{last}" in _MODULES or (place in _there and last in _pytorchs_names().get(place, ())):
+            raise AbsentImportError(_advice(place, last), name=name)
 
 
 def _module_getattr(place: str) -> Callable[[str], Any]:
@@ -83,7 +134,11 @@ def method_getattr(place: str, names: Mapping[str, Any]) -> Callable[[Any, str],
 def _error(place: str, name: str, described: str) -> AttributeError:
     if name.startswith("_") or name not in _pytorchs_names()[place]:
         return AttributeError(f"{described} has no attribute {name!r}")
-    return AbsentError(
+    return AbsentError(_advice(place, name))
+
+
+def _advice(place: str, name: str) -> str:
+    return (
         f"{place}.{name} is in PyTorch and not in netcl; {_INSTEAD.get(f'{place}.{name}') or _nearest(place, name)}. "
         "docs/coverage.md lists what is there"
     )
@@ -91,10 +146,15 @@ def _error(place: str, name: str, described: str) -> AttributeError:
 
 def _nearest(place: str, name: str) -> str:
     """The same name in another place, else the most similar one in this, else how to get further."""
+    if place.startswith("torch.nn"):
+        for part, instead in _LAYERS.items():
+            if re.search(part, name.lower()):
+                return instead
     for other, names in _there.items():
         if callable(names.get(name)) and name in _pytorchs_names()[other]:
             return f"the nearest is {_own(other)}.{name}"
-    public = {there.lower(): there for there, thing in _there[place].items() if there[0] != "_" and callable(thing)}
+    here = _there.get(place, {})
+    public = {there.lower(): there for there, thing in here.items() if there[0] != "_" and callable(thing)}
     close = difflib.get_close_matches(name.lower(), public, 1, 0.8)
     if close:
         return f"a similar name is {_own(place)}.{public[close[0]]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,10 @@ VERSION = 1
 
 
 def is_flat(obj: Any) -> bool:
-    """Whether an object is a state_dict: names with tensors, which needs no description."""
-    return isinstance(obj, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in obj.items())
+    """Whether an object is names with tensors, which needs no description."""
+    if not isinstance(obj, dict) or isinstance(obj, OrderedDict):
+        return False
+    return all(isinstance(k, str) and isinstance(v, Tensor) for k, v in obj.items())
 
 
 def flatten(obj: Any) -> tuple[dict[str, Any], Any]:
@@ -31,7 +34,8 @@ def flatten(obj: Any) -> tuple[dict[str, Any], Any]:
                 if not (key is None or isinstance(key, (str, int, float, bool))):
                     kind = type(key).__name__
                     raise TypeError(f"save: a key at {_spelled(path)} is {kind}; keys must be strings or numbers")
-            return {"dict": [[key, describe(item, (*path, str(key)))] for key, item in value.items()]}
+            kind = "ordered" if isinstance(value, OrderedDict) else "dict"
+            return {kind: [[key, describe(item, (*path, str(key)))] for key, item in value.items()]}
         if isinstance(value, (list, tuple)):
             kind = "list" if isinstance(value, list) else "tuple"
             return {kind: [describe(item, (*path, str(number))) for number, item in enumerate(value)]}
@@ -70,6 +74,8 @@ def restore(description: Any, tensor: Callable[[str], Any], array: Callable[[str
         return array(content)
     if kind == "dict":
         return {key: restore(item, tensor, array) for key, item in content}
+    if kind == "ordered":
+        return OrderedDict((key, restore(item, tensor, array)) for key, item in content)
     items = [restore(item, tensor, array) for item in content]
     if kind == "list":
         return items

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -203,13 +204,13 @@ class Module(Tree):
     def state_dict(
         self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False
     ) -> dict[str, Any]:
-        """Parameters, saved buffers and extra states by dotted name, detached unless keep_vars.
+        """Parameters, saved buffers and extra states by dotted name, detached unless keep_vars: an OrderedDict.
 
         destination: a dict to put them into; prefix: what every name starts with.
         """
         if args:
             raise TypeError("state_dict: pass destination, prefix and keep_vars by keyword")
-        state: dict[str, Any] = {} if destination is None else destination
+        state: dict[str, Any] = OrderedDict() if destination is None else destination
         for path, module in self.named_modules(remove_duplicate=False):
             start = f"{prefix}{path}." if path else prefix
             module._save_own(state, start, keep_vars)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netcl.autograd.tape import no_grad
 from netcl.storage import leave
-from netcl.tensor import Tensor
+from netcl.tensor import Size, Tensor
 
 if TYPE_CHECKING:
     from netcl.nn.module import Module
@@ -29,7 +29,7 @@ class IncompatibleKeys(_Keys):
     def __repr__(self) -> str:
         if not self.missing_keys and not self.unexpected_keys:
             return "<All keys matched successfully>"
-        return super().__repr__()
+        return "_" + super().__repr__()  # PyTorch's class is a private one
 
 
 def load_into(module: Module, state: Mapping[str, Any], strict: bool, assign: bool) -> IncompatibleKeys:
@@ -61,10 +61,10 @@ def load_into(module: Module, state: Mapping[str, Any], strict: bool, assign: bo
         for hook in tuple(part.__dict__.get("_load_hooks", {}).values()):
             if hook(part, keys) is not None:
                 raise RuntimeError("a hook of register_load_state_dict_post_hook must return None; change the lists")
-    if strict and unexpected:
-        problems.append("Unexpected key(s) in state_dict: " + ", ".join(f'"{name}"' for name in unexpected) + ".")
-    if strict and missing:
-        problems.append("Missing key(s) in state_dict: " + ", ".join(f'"{name}"' for name in missing) + ".")
+    if strict:
+        found = (("Missing", missing), ("Unexpected", unexpected))
+        quoted = [(kind, ", ".join([f'"{name}"' for name in names])) for kind, names in found if names]
+        problems[:0] = [f"{kind} key(s) in state_dict: {names}. " for kind, names in quoted]
     if problems:
         listed = "\n\t".join(problems)
         raise RuntimeError(f"Error(s) in loading state_dict for {type(module).__name__}:\n\t{listed}")
@@ -118,8 +118,8 @@ def _mismatch(name: str, own: Tensor, given: Any) -> str | None:
         return f"While copying the parameter named {name!r}, expected a tensor or array, got {type(given).__name__}."
     if tuple(given.shape) != tuple(own.shape):
         return (
-            f"size mismatch for {name}: the state_dict has shape {list(given.shape)}, "
-            f"the shape in the current model is {list(own.shape)}."
+            f"size mismatch for {name}: copying a param with shape {Size(given.shape)} from checkpoint, "
+            f"the shape in current model is {own.shape}."
         )
     return None
 

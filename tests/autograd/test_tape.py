@@ -35,6 +35,37 @@ def test_backward_twice_needs_retain_graph():
     assert x.grad.tolist() == [4.0, 8.0]  # the failed one added nothing
 
 
+@pytest.mark.parametrize(
+    ("name", "frees"),
+    [
+        ("sum", False), ("double", False), ("neg", False), ("clone", False), ("mean", False), ("cumsum", False),
+        ("exp", True), ("square", True), ("relu", True),
+    ],
+)  # fmt: skip
+def test_going_back_again_raises_where_elements_were_saved(torch, name, frees):
+    for module in (nc, torch):
+        x = module.tensor([1.0, 2.0], requires_grad=True)
+        y = getattr(x, name)(*([0] if name == "cumsum" else [])).sum()
+        y.backward()
+        first = x.grad.tolist()
+        if frees:
+            with pytest.raises(RuntimeError, match="second time"):
+                y.backward()
+        else:
+            y.backward()
+            assert x.grad.tolist() == [2 * value for value in first]
+
+
+def test_an_input_that_was_converted_once_serves_many_steps():
+    points = nc.tensor(np.array([[1.0], [2.0]]), requires_grad=True).float()
+    weight = leaf(3.0)
+    for _ in range(2):
+        weight.grad = None
+        slope = nc.autograd.grad((points * points * weight).sum(), points, create_graph=True)[0]
+        slope.sum().backward()
+        assert weight.grad.tolist() == [6.0]
+
+
 def test_backward_needs_a_scalar_or_a_gradient_of_the_right_shape_device_and_type():
     x = leaf(1.0, 2.0)
     y = x * 3

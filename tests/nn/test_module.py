@@ -6,6 +6,7 @@ import copy
 import gc
 import pickle
 import weakref
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -172,6 +173,30 @@ def test_load_state_dict_lists_all_mismatches_at_once_and_changes_nothing() -> N
     ):
         assert part in text
     np.testing.assert_array_equal(net.first.bias.detach().numpy(), before)
+
+
+def test_mismatches_are_told_in_pytorchs_words(torch) -> None:
+    texts = []
+    for module in (nc, torch):
+        net = module.nn.Sequential(module.nn.Linear(3, 2), module.nn.Linear(2, 2))
+        state = {"0.weight": module.ones(2, 2), "0.bias": module.ones(2), "extra": module.ones(1)}
+        state["1.bias"] = module.ones(3)
+        with pytest.raises(RuntimeError) as raised:
+            net.load_state_dict(state)
+        report = net.load_state_dict({"0.bias": module.ones(2), "b": module.ones(1)}, strict=False)
+        texts.append((str(raised.value).replace("netcl.", "torch."), repr(report)))
+    assert texts[0] == texts[1]
+
+
+def test_a_state_dict_is_ordered_in_a_file_too(tmp_path) -> None:
+    state = nn.Linear(2, 1).state_dict()
+    nc.save(state, tmp_path / "flat")
+    nc.save({"model": state, "other": {"x": nc.ones(1)}}, tmp_path / "nested")
+    nested = nc.load(tmp_path / "nested")
+    for found in (state, nc.load(tmp_path / "flat"), nested["model"]):
+        assert type(found) is OrderedDict and list(found) == ["weight", "bias"]
+        assert found["weight"].tolist() == state["weight"].tolist()
+    assert type(nested) is type(nested["other"]) is dict
 
 
 def test_load_state_dict_not_strict_returns_the_differences() -> None:

@@ -32,3 +32,5 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+_LRScheduler = LRScheduler  # the older name, which scripts with schedulers of their own still use

@@ -14,6 +14,7 @@ from netcl.nn.losses.binary import (
 )
 from netcl.nn.losses.classes import CrossEntropyLoss, FocalLoss, MultiLabelMarginLoss, MultiMarginLoss, NLLLoss
 from netcl.nn.losses.likelihood import CTCLoss, GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
+from netcl.nn.losses.linear import LinearCrossEntropyLoss
 from netcl.nn.losses.pairs import (
     CosineEmbeddingLoss,
     HingeEmbeddingLoss,
@@ -29,8 +30,9 @@ from netcl.ops.reduction import mse_loss
 
 __all__ = [
     "BCELoss", "BCEWithLogitsLoss", "CTCLoss", "CosineEmbeddingLoss", "CrossEntropyLoss", "DiceLoss", "FocalLoss",
-    "GaussianNLLLoss", "HingeEmbeddingLoss", "HuberLoss", "InfoNCELoss", "KLDivLoss", "L1Loss", "LogCoshLoss",
-    "MSELoss", "MarginRankingLoss", "MultiLabelMarginLoss", "MultiLabelSoftMarginLoss", "MultiMarginLoss",
-    "NLLLoss", "PairwiseDistance", "PoissonNLLLoss", "QuantileLoss", "SigmoidFocalLoss", "SmoothL1Loss",
-    "SoftMarginLoss", "TripletMarginLoss", "TripletMarginWithDistanceLoss", "cross_entropy", "mse_loss",
+    "GaussianNLLLoss", "HingeEmbeddingLoss", "HuberLoss", "InfoNCELoss", "KLDivLoss", "L1Loss",
+    "LinearCrossEntropyLoss", "LogCoshLoss", "MSELoss", "MarginRankingLoss", "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss", "MultiMarginLoss", "NLLLoss", "PairwiseDistance", "PoissonNLLLoss", "QuantileLoss",
+    "SigmoidFocalLoss", "SmoothL1Loss", "SoftMarginLoss", "TripletMarginLoss", "TripletMarginWithDistanceLoss",
+    "cross_entropy", "mse_loss",
 ]  # fmt: skip

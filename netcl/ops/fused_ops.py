@@ -24,6 +24,7 @@ from netcl.ops.losses.targets import (
     check_scores,
     chosen,
     class_axis,
+    ignored_class,
     reduced_rows,
     row_scale,
     sums_of,
@@ -62,7 +63,7 @@ def _softmax_arguments(name: str, input: Tensor, dim: int | None, dtype: Any) ->
     if dtype is not None:
         input = input.to(dtype)
     if input.dtype.category != 2:
-        raise RuntimeError(
+        raise NotImplementedError(
             f"{name}: expected a floating-point tensor, got {input.dtype}; convert it with .float(), or pass dtype="
         )
     if dim is None:
@@ -165,8 +166,8 @@ def cross_entropy(
     lse_square_scale: this much of logsumexp(row)^2 is added to each row's loss, which keeps logits small (the z-loss
     of Chowdhery et al., PaLM, 2022); the row's weight counts for it too.
 
-    ValueError and RuntimeError for shapes and options that don't fit; IndexError, at the next read of a value, for a
-    class out of range.
+    ValueError and RuntimeError for shapes and options that don't fit, and for an ignore_index, which is a class, beside
+    probabilities; IndexError, at the next read of a value, for a class out of range.
 
     >>> import netcl as nc, netcl.nn.functional as F
     >>> F.cross_entropy(nc.tensor([[0.0, 0.0]]), nc.tensor([1])).item()
@@ -179,9 +180,11 @@ def cross_entropy(
         raise RuntimeError(f"cross_entropy: label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")
     if not lse_square_scale >= 0.0:
         raise ValueError(f"cross_entropy: lse_square_scale must not be negative, got {lse_square_scale}")
+    ignore_index = ignored_class(name, ignore_index)
     classes = check_scores(name, input)
     extras = (float(label_smoothing), float(lse_square_scale))
-    if target.dtype.category == 2:
+    if target._value.shape == input._value.shape:
+        _check_probabilities(target, ignore_index)
         check_class_weight(name, weight, classes)
         return _probability_cross_entropy(input, target, weight, (reduction, *extras))
     check_class_indices(name, input, target)
@@ -189,7 +192,7 @@ def cross_entropy(
     if not prod(input.shape):
         return without_elements(input, target, reduction)
     operands = (input, target, new_site(name, input))
-    arg = (reduction, int(ignore_index), *extras, sums_of(input, weight))
+    arg = (reduction, ignore_index, *extras, sums_of(input, weight))
     return apply_composite(
         name, operands if weight is None else (*operands, weight), arg, _cross_entropy_gradient, several=True
     )[0]
@@ -283,13 +286,22 @@ primitives.composite("cross_entropy", _infer, _cross_entropy)
 # ---- cross-entropy with probabilities ----------------------------------------------------------------------------
 
 
+def _check_probabilities(target: Tensor, ignore_index: int) -> None:
+    if target.dtype.category != 2:
+        raise RuntimeError(
+            f"cross_entropy: a target in the logits' shape holds probabilities, which are floating-point numbers, got "
+            f"{target.dtype}; class indices have a shape without the logits' classes"
+        )
+    if ignore_index >= 0:
+        raise RuntimeError(
+            f"cross_entropy: ignore_index={ignore_index} is a class, but the target holds probabilities; leave it out"
+        )
+
+
 def _probability_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None, arg: tuple) -> Tensor:
     """-sum over classes of q log softmax(x); the mean divides by the number of rows."""
-    if x._value.shape != target._value.shape:
-        raise ValueError(
-            f"cross_entropy: target probabilities have shape {list(target.shape)}, logits {list(x.shape)}; "
-            "they must be equal; class indices are integers: pass target.long()"
-        )
+    if target.dtype is dtypes.float64:
+        x = x.to(dtypes.float64)
     operands = (x, target, *row_statistics(x, class_axis(x._value.shape)))
     return apply_composite(
         "cross_entropy_of_probabilities", operands if weight is None else (*operands, weight), arg,

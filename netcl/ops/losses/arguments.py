@@ -45,12 +45,12 @@ def check_tensors(name: str, **tensors: Any) -> None:
 
 
 def check_floating(name: str, *tensors: Tensor) -> None:
-    """RuntimeError unless a floating dtype comes out of the tensors' together."""
+    """NotImplementedError (which is a RuntimeError) unless a floating dtype comes out of the tensors' together."""
     dtype = tensors[0].dtype
     for tensor in tensors[1:]:
         dtype = dtypes.promote(dtype, tensor.dtype)
     if dtype.category != 2:
-        raise RuntimeError(
+        raise NotImplementedError(
             f"{name}: expected floating-point tensors, got {' and '.join(str(t.dtype) for t in tensors)}; "
             "convert them with .float()"
         )

@@ -68,7 +68,7 @@ _from_logits = Pointwise("binary_cross_entropy_with_logits", _logits, _logits_sl
 _pos_weighted = Pointwise(
     "binary_cross_entropy_with_logits_and_pos_weight", _logits_with_pos_weight, _pos_weight_slopes, tensors=3
 )
-_soft_margin = Pointwise("soft_margin_loss", lambda x, y: softplus(-x * y), _soft_margin_slopes)
+_soft_margin = Pointwise("soft_margin_loss", lambda x, y: softplus(-x * y), _soft_margin_slopes, own=True)
 
 
 def binary_cross_entropy(
@@ -148,6 +148,8 @@ def multilabel_soft_margin_loss(
     name = "multilabel_soft_margin_loss"
     reduction = check_reduction(name, legacy_reduction(size_average, reduce, reduction))
     check_tensors(name, input=input, target=target)
+    if not input.ndim:
+        raise IndexError(f"{name}: expected an input with a dimension of labels, got a 0-d tensor")
     losses = _from_logits((input, target), "wide")
     if weight is not None:
         losses = losses * weight.to(losses.dtype)

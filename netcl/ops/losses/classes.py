@@ -16,6 +16,7 @@ from netcl.ops.losses.targets import (
     check_scores,
     chosen,
     class_axis,
+    ignored_class,
     reduced_rows,
     row_scale,
     row_weights,
@@ -41,13 +42,14 @@ def nll_loss(
     name = "nll_loss"
     reduction = check_reduction(name, legacy_reduction(size_average, reduce, reduction))
     check_tensors(name, input=input, target=target, **({} if weight is None else {"weight": weight}))
+    ignore_index = ignored_class(name, ignore_index)
     classes = check_scores(name, input)
     check_class_indices(name, input, target)
     check_class_weight(name, weight, classes)
     if not prod(input.shape):
         return without_elements(input, target, reduction)
     operands = (input, target, new_site(name, input))
-    arg = (reduction, int(ignore_index), sums_of(input, weight))
+    arg = (reduction, ignore_index, sums_of(input, weight))
     return apply_composite(name, operands if weight is None else (*operands, weight), arg, _nll_gradient)
 
 
@@ -96,6 +98,7 @@ def focal_loss(
     check_tensors(name, input=input, target=target, **({} if weight is None else {"weight": weight}))
     if not gamma >= 0:
         raise ValueError(f"{name}: gamma must not be negative, got {gamma}")
+    ignore_index = ignored_class(name, ignore_index)
     check_class_weight(name, weight, check_scores(name, input))
     check_class_indices(name, input, target)
     losses = cross_entropy(input, target, ignore_index=ignore_index, reduction="none")

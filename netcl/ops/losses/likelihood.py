@@ -118,6 +118,8 @@ def poisson_nll_loss(
     name = "poisson_nll_loss"
     reduction = check_reduction(name, legacy_reduction(size_average, reduce, reduction))
     check_tensors(name, input=input, target=target)
+    if input.dtype.category != 2:
+        input = input.float()  # its exponential or logarithm is one
     if log_input:
         return (_of_log_rate_full if full else _of_log_rate)((input, target), reduction)
     return (_of_rate_full if full else _of_rate)((input, target), reduction, (eps,))

@@ -13,6 +13,7 @@ share to the gradients in float32:
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from netcl.autograd.tape import apply_composite
@@ -21,7 +22,7 @@ from netcl.graph import primitives
 from netcl.graph.value import stage
 from netcl.ops import fused_ops, joining
 from netcl.ops.losses.arguments import check_reduction, check_tensors, new_site
-from netcl.ops.losses.targets import check_class_weight, reduced_rows, sums_of, without_elements
+from netcl.ops.losses.targets import check_class_weight, ignored_class, reduced_rows, sums_of, without_elements
 from netcl.tensor import Tensor
 
 CHUNK = 1 << 23  # logits at a time: 32 MB of float32
@@ -37,6 +38,8 @@ def linear_cross_entropy(
     input: (N, features) or (features,). linear_weight: (C, features). target: class indices (N,) or (), or
     probabilities (N, C) (these are as large as the logits, so the logits are made in one piece). linear_bias (also
     `bias`): (C,). The other arguments are those of cross_entropy; ignore_index None is -100. Sums are float32 or wider.
+    Several labels for each row: linear_weight (C, d1, .., features), linear_bias (C, d1, ..) and target (N, d1, ..) or
+    (N, C, d1, ..).
 
     ValueError and RuntimeError for shapes and dtypes that don't fit; IndexError, at the next read of a value, for a
     class out of range; NotImplementedError for `options`: the size of a chunk is chosen here.
@@ -57,16 +60,20 @@ def linear_cross_entropy(
     given.update({} if linear_bias is None else {"linear_bias": linear_bias})
     check_tensors(name, **given, **({} if weight is None else {"weight": weight}))
     _check_layer(input, linear_weight, linear_bias)
-    ignored = -100 if ignore_index is None else int(ignore_index)
+    if ignore_index is not None and target.dtype.category == 2:
+        raise RuntimeError(f"{name}: ignore_index is a class, but the target holds probabilities; leave it out")
+    ignored = -100 if ignore_index is None else ignored_class(name, ignore_index)
+    smoothing = {"label_smoothing": label_smoothing, "lse_square_scale": lse_square_scale}
     if target.dtype.category == 2 or not input.numel() or not linear_weight.numel():
-        logits = input @ linear_weight.t()
-        logits = logits if linear_bias is None else logits + linear_bias
+        logits = _all_logits(input, linear_weight, linear_bias)
         return fused_ops.cross_entropy(
-            logits, target, weight, ignore_index=ignored, reduction=reduction, label_smoothing=label_smoothing,
-            lse_square_scale=lse_square_scale,
-        )  # fmt: skip
+            logits, target, weight, ignore_index=ignored, reduction=reduction, **smoothing
+        )
     _check_target(input, linear_weight, target, label_smoothing, lse_square_scale)
     check_class_weight(name, weight, linear_weight.shape[0])
+    if linear_weight.ndim > 2:
+        losses = _of_several(input, linear_weight, target, linear_bias, weight, ignored, smoothing)
+        return reduced_rows(losses, target, weight, reduction, ignored, sums_of(losses, weight))
     rows = input.reshape(1, -1) if input.ndim == 1 else input
     if not rows.shape[0]:
         return without_elements(input, target, reduction)
@@ -82,32 +89,65 @@ def linear_cross_entropy(
 def _check_layer(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     name = "linear_cross_entropy"
     if input.ndim not in (1, 2):
-        raise ValueError(
+        raise RuntimeError(
             f"{name}: expected input of shape (N, features) or (features,), got {list(input.shape)}; flatten it: "
             "input.flatten(0, -2), target.flatten()"
         )
-    if weight.ndim != 2 or weight.shape[1] != input.shape[-1]:
+    if weight.ndim < 2 or weight.shape[-1] != input.shape[-1]:
         raise RuntimeError(
             f"{name}: input of shape {list(input.shape)} and linear_weight of shape {list(weight.shape)} don't fit: "
-            "the input's last size must equal the weight's second"
+            "the input's last size must equal the weight's"
         )
-    if bias is not None and tuple(bias.shape) != (weight.shape[0],):
-        raise RuntimeError(f"{name}: linear_bias of shape {list(bias.shape)} does not fit {weight.shape[0]} classes")
+    if weight.ndim > 2 and input.ndim == 1:
+        raise RuntimeError(
+            f"{name}: linear_weight of shape {list(weight.shape)} needs an input (N, features), got {list(input.shape)}"
+        )
+    if bias is not None and bias.shape != weight.shape[:-1]:
+        raise RuntimeError(
+            f"{name}: linear_bias of shape {list(bias.shape)} does not fit linear_weight of shape {list(weight.shape)}"
+        )
 
 
 def _check_target(input: Tensor, weight: Tensor, target: Tensor, smoothing: float, z_scale: float) -> None:
     name = "linear_cross_entropy"
     if target.dtype not in (dtypes.int64, dtypes.int32, dtypes.uint8):
         raise RuntimeError(f"{name}: expected class indices of dtype int64, got {target.dtype}; convert with .long()")
-    if tuple(target.shape) != tuple(input.shape[:-1]):
-        raise ValueError(
-            f"{name}: input of shape {list(input.shape)} needs class indices of shape {list(input.shape[:-1])}, "
-            f"got {list(target.shape)}"
+    wanted = (*input.shape[:-1], *weight.shape[1:-1])
+    if tuple(target.shape) != wanted:
+        error = RuntimeError if wanted[:1] == tuple(target.shape[:1]) else ValueError
+        raise error(
+            f"{name}: input of shape {list(input.shape)} and linear_weight of shape {list(weight.shape)} need class "
+            f"indices of shape {list(wanted)}, got {list(target.shape)}"
         )
     if not 0.0 <= smoothing <= 1.0:
         raise RuntimeError(f"{name}: label_smoothing must be between 0.0 and 1.0, got {smoothing}")
     if not z_scale >= 0.0:
         raise ValueError(f"{name}: lse_square_scale must not be negative, got {z_scale}")
+
+
+def _all_logits(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    logits = input @ weight.reshape(prod(weight.shape[:-1]), weight.shape[-1]).t()
+    logits = logits if bias is None else logits + bias.reshape(-1)
+    return logits.reshape(*input.shape[:-1], *weight.shape[:-1])
+
+
+def _of_several(
+    input: Tensor, linear_weight: Tensor, target: Tensor, linear_bias: Tensor | None, weight: Tensor | None,
+    ignored: int, options: dict[str, Any],
+) -> Tensor:  # fmt: skip
+    """The losses of rows with several labels each, in the target's shape: label by label, each a layer of its own."""
+    rows, (classes, *labels, features) = input.shape[0], linear_weight.shape
+    layers = linear_weight.reshape(classes, prod(labels), features)
+    biases = None if linear_bias is None else linear_bias.reshape(classes, prod(labels))
+    targets = target.reshape(rows, prod(labels))
+    found = [
+        linear_cross_entropy(
+            input, layers.select(1, n), targets.select(1, n), None if biases is None else biases.select(1, n),
+            weight=weight, reduction="none", ignore_index=ignored, **options,
+        )
+        for n in range(prod(labels))
+    ]  # fmt: skip
+    return joining.stack(found, 1).reshape(target.shape)
 
 
 # ---- the chunks --------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def multi_margin_loss(
     if p not in (1, 2):
         raise ValueError(f"{name}: p must be 1 or 2, got {p}")
     rows, classes = _matrix(name, input)
-    if target.dtype is not dtypes.int64 or target._value.shape not in ((rows,), input._value.shape[:-1]):
+    if target.dtype is not dtypes.int64 or target.ndim > 1 or target.numel() != rows:
         raise RuntimeError(
             f"{name}: scores of shape {list(input.shape)} need int64 class indices of shape {[rows]}, got "
             f"{target.dtype} of shape {list(target.shape)}"
@@ -45,7 +45,9 @@ def multi_margin_loss(
 def _matrix(name: str, input: Tensor) -> tuple[int, int]:
     shape = input._value.shape
     if input.dtype.category != 2:
-        raise RuntimeError(f"{name}: expected floating-point scores, got {input.dtype}; convert them with .float()")
+        raise NotImplementedError(
+            f"{name}: expected floating-point scores, got {input.dtype}; convert them with .float()"
+        )
     if len(shape) not in (1, 2) or not shape[-1]:
         raise RuntimeError(f"{name}: expected scores (N, C) or (C,) with at least one class, got shape {list(shape)}")
     return prod(shape[:-1]), shape[-1]

@@ -33,7 +33,7 @@ def _ranking_slopes(a: Tensor, b: Tensor, y: Tensor, margin: Tensor) -> tuple:
     return -slope, slope, (b - a).where(on, 0.0)
 
 
-_hinge_embedding_loss = Pointwise("hinge_embedding_loss", _hinge_embedding, _hinge_embedding_slopes)
+_hinge_embedding_loss = Pointwise("hinge_embedding_loss", _hinge_embedding, _hinge_embedding_slopes, own=True)
 _margin_ranking = Pointwise("margin_ranking_loss", _ranking, _ranking_slopes, tensors=3)
 
 

@@ -23,14 +23,18 @@ class Pointwise:
     """A loss of each element: `value(*operands)`, and `slopes(*operands)`, its derivative by each tensor.
 
     Operands are the tensors, in float32 or wider, and then the numbers (a margin, a threshold, the site of a check),
-    which are kernel arguments: another number needs no new kernel.
+    which are kernel arguments: another number needs no new kernel. `own`: the loss has the first tensor's dtype where
+    that is floating, else what all promote to.
     """
 
-    def __init__(self, name: str, value: Callable[..., Tensor], slopes: Callable[..., tuple], tensors: int = 2):
+    def __init__(
+        self, name: str, value: Callable[..., Tensor], slopes: Callable[..., tuple], tensors: int = 2, own: bool = False
+    ):
         self.name = name
         self.value = value
         self.slopes = slopes
         self.tensors = tensors
+        self.own = own
         primitives.composite(name, self._infer, self._body, autocast="float32")
         self.rule = self._rule()
 
@@ -46,9 +50,9 @@ class Pointwise:
     def _infer(self, operands: Any, reduction: str) -> tuple:
         tensors = operands[: self.tensors]
         shape = primitives.broadcast_shapes(self.name, [t.shape for t in tensors])
-        dtype = reduce(dtypes.promote, [t.dtype for t in tensors])
+        dtype = self._dtype(tensors)
         if dtype.category != 2:
-            raise RuntimeError(
+            raise NotImplementedError(
                 f"{self.name}: expected floating-point tensors, got {' and '.join(str(t.dtype) for t in tensors)}; "
                 "convert them with .float()"
             )
@@ -56,14 +60,19 @@ class Pointwise:
             return shape, dtype
         return shape if reduction == "wide" else (), dtypes.accumulator(dtype)
 
+    def _dtype(self, tensors: Any) -> Any:
+        given = [t.dtype for t in tensors]
+        return given[0] if self.own and given[0].category == 2 else reduce(dtypes.promote, given)
+
     def _body(self, *operands_and_reduction: Any) -> Any:
         *values, reduction = operands_and_reduction
         operands = [Tensor._wrap(v) for v in values]
-        dtype = reduce(dtypes.promote, [t.dtype for t in operands[: self.tensors]])
+        dtype = self._dtype(operands[: self.tensors])
         losses = self.value(*self._widened(operands))
-        if reduction in ("none", "wide"):
-            return (losses.to(dtype) if reduction == "none" else losses)._value
-        return reduced(losses, reduction)._value
+        if reduction == "none":
+            return losses.to(dtype)._value
+        whole = losses if reduction == "wide" else reduced(losses, reduction)
+        return whole.to(dtypes.accumulator(dtype))._value
 
     def _widened(self, operands: list[Tensor]) -> list[Tensor]:
         tensors = operands[: self.tensors]
@@ -88,14 +97,16 @@ def _wide(tensors: Any) -> Any:
     return dtypes.accumulator(reduce(dtypes.promote, [t.dtype for t in tensors]))
 
 
-def of_error(name: str, value: Callable[..., Tensor], slope: Callable[..., Tensor]) -> Pointwise:
+def of_error(
+    name: str, value: Callable[..., Tensor], slope: Callable[..., Tensor], own: bool = False
+) -> Pointwise:
     """A loss of the error e = input - target: value(e, *numbers), and slope(e, *numbers), its derivative."""
 
     def slopes(x: Tensor, y: Tensor, *numbers: Tensor) -> tuple:
         found = slope(x - y, *numbers)
         return found, -found
 
-    return Pointwise(name, lambda x, y, *numbers: value(x - y, *numbers), slopes)
+    return Pointwise(name, lambda x, y, *numbers: value(x - y, *numbers), slopes, own=own)
 
 
 # ---- formulas that several losses share --------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def _quantile_slope(e: Tensor, q: Tensor) -> Tensor:
 _mse = of_error("mse_loss", lambda e: e * e, lambda e: e * 2.0)
 _l1 = of_error("l1_loss", lambda e: e.abs(), lambda e: e.sign())
 _smooth = of_error("smooth_l1_loss", _smooth_l1, lambda e, beta: _clamped(e, beta) / beta)
-_huber_loss = of_error("huber_loss", _huber, _clamped)
+_huber_loss = of_error("huber_loss", _huber, _clamped, own=True)
 _log_cosh_loss = of_error("log_cosh_loss", _log_cosh, lambda e: e.tanh())
 _quantile = of_error("quantile_loss", lambda e, q: (e * (1.0 - q)).maximum(e * -q), _quantile_slope)
 
@@ -105,7 +105,23 @@ def l1_loss(
     >>> F.l1_loss(nc.tensor([1.0, 2.0]), nc.tensor([1.0, 5.0])).item()
     1.5
     """
-    return _error_loss(_l1, input, target, legacy_reduction(size_average, reduce, reduction), weight)
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    check_tensors("l1_loss", input=input, target=target)
+    if weight is None and input.dtype.category == target.dtype.category == 1:
+        return _l1_of_integers(input, target, check_reduction("l1_loss", reduction))
+    return _error_loss(_l1, input, target, reduction, weight)
+
+
+def _l1_of_integers(input: Tensor, target: Tensor, reduction: str) -> Tensor:
+    """Integers themselves, without a gradient; RuntimeError for their mean, as in PyTorch."""
+    warn_of_broadcast("l1_loss", input, target)
+    if reduction == "mean":
+        raise RuntimeError(
+            f"l1_loss: the mean needs floating-point tensors, got {input.dtype} and {target.dtype}; convert them with "
+            ".float(), or pass reduction='sum'"
+        )
+    losses = (input - target).abs()
+    return losses.sum() if reduction == "sum" else losses
 
 
 def smooth_l1_loss(

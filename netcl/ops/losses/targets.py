@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any, NamedTuple
 
 from netcl.autograd.tape import apply
@@ -17,30 +18,41 @@ def class_axis(shape: tuple[int, ...]) -> int:
 
 
 def check_scores(name: str, input: Tensor) -> int:
-    """The number of classes. ValueError for a 0-d tensor, RuntimeError for one that is not floating."""
+    """The number of classes. ValueError for a 0-d tensor, NotImplementedError (a RuntimeError) for integers."""
     if input.dtype.category != 2:
-        raise RuntimeError(f"{name}: expected floating-point scores, got {input.dtype}; convert them with .float()")
+        raise NotImplementedError(
+            f"{name}: expected floating-point scores, got {input.dtype}; convert them with .float()"
+        )
     if not input.ndim:
         raise ValueError(f"{name}: expected scores with at least 1 dimension, got a 0-d tensor")
     return input._value.shape[class_axis(input._value.shape)]
 
 
 def check_class_indices(name: str, input: Tensor, target: Tensor) -> None:
-    """The target's dtype and shape: (N, C, d1, ..) needs (N, d1, ..). Whether the classes exist is seen on the device.
+    """The target's shape and dtype: (N, C, d1, ..) needs (N, d1, ..). Whether the classes exist is seen on the device.
 
     ValueError for another number of rows, RuntimeError for what else does not fit, IndexError where there is no class.
     """
-    if target.dtype not in (dtypes.int64, dtypes.int32, dtypes.uint8):
-        raise RuntimeError(f"{name}: expected class indices of dtype int64, got {target.dtype}; convert with .long()")
     shape, own = input._value.shape, target._value.shape
     wanted = () if len(shape) == 1 else (shape[0], *shape[2:])
     if own != wanted:
-        error = RuntimeError if wanted[:1] == own[:1] else ValueError
+        rows = len(own) == 1 if len(shape) == 1 else wanted[:1] != own[:1]
+        error = ValueError if rows else RuntimeError
         raise error(
             f"{name}: scores of shape {list(shape)} need class indices of shape {list(wanted)}, got {list(own)}"
         )
+    if target.dtype not in (dtypes.int64, dtypes.int32, dtypes.uint8):
+        raise RuntimeError(f"{name}: expected class indices of dtype int64, got {target.dtype}; convert with .long()")
     if shape[class_axis(shape)] == 0 and target.numel():
         raise IndexError(f"{name}: scores of shape {list(shape)} have no classes: no target is in range")
+
+
+def ignored_class(name: str, ignore_index: Any) -> int:
+    """ignore_index as an int; TypeError for what is none."""
+    try:
+        return index(ignore_index)
+    except TypeError:
+        raise TypeError(f"{name}: ignore_index must be an int, got {type(ignore_index).__name__}") from None
 
 
 def check_class_weight(name: str, weight: Tensor | None, classes: int) -> None:

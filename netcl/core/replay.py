@@ -28,8 +28,13 @@ class Memory:
 
     results: list[tuple[int, int]] = field(default_factory=list)  # (slot, bytes) of what outlives the plan
     scratch: list[tuple[int, int]] = field(default_factory=list)  # (slot, bytes) of what does not
-    same: list[tuple[int, int]] = field(default_factory=list)  # (slot, slot whose memory it gets)
-    overwrites_from: int | None = None  # the first launch that writes over an input
+    taken: list[tuple[int, int, int]] = field(default_factory=list)  # (slot, bytes, first launch that writes to it) of
+    # inputs that results lie in
+
+    @property
+    def slots(self) -> int:
+        """How many there are besides those of the inputs."""
+        return len(self.results) + len(self.scratch)
 
     @property
     def scratch_bytes(self) -> int:
@@ -154,8 +159,6 @@ def _place(device: Device, memory: Memory, slots: list[Any]) -> None:
             slots[slot] = buffer
         if memory.scratch_bytes <= KEPT_SCRATCH:
             _kept[device] = memory, [slots[slot] for slot, _ in memory.scratch]
-    for slot, source in memory.same:
-        slots[slot] = slots[source]
 
 
 def _again(device: Device, step: Step, error: Exception) -> Any:

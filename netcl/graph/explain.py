@@ -18,7 +18,6 @@ from netcl.codegen.ir import Node, Shape
 from netcl.core.dtypes import DType, by_name
 from netcl.graph import plan
 from netcl.graph.kernel import Kernel, space_of
-from netcl.graph.layout import nbytes
 from netcl.graph.planner import Builder, Design
 from netcl.graph.primitives import TABLE
 from netcl.graph.value import Trace, Value, flush_thread, open_traces
@@ -419,10 +418,7 @@ class _Reporter:
 
     def _memory(self) -> Memory:
         memory = self.design.memory
-        size = {self.builder.slot_of[node]: nbytes(node) for node in self.design.stored}
-        inputs = range(len(self.trace.inputs))
-        taken = sum(size.get(slot, 0) for slot, source in memory.same if source in inputs)
-        return Memory(sum(n for _, n in memory.results), taken, memory.scratch_bytes)
+        return Memory(sum(n for _, n in memory.results), sum(n for _, n, _ in memory.taken), memory.scratch_bytes)
 
 
 def operation_name(op: str, arg: Any) -> str:

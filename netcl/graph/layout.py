@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from math import prod
 
@@ -25,35 +26,37 @@ def nbytes(node: Node) -> int:
 
 
 def lay_out(
-    sources: list[KernelSource], made_at: dict[Node, int], wanted: set[Node], slot_of: dict[Node, int], free: set[Node]
-) -> Memory:
-    """The memory of a plan. `made_at`: the launch that writes each value; `wanted`: the values that outlive the plan;
-    `free`: inputs that nothing else holds."""
+    sources: list[KernelSource], made_at: dict[Node, int], wanted: set[Node], slot_of: dict[Node, int], inputs: int,
+    free: set[Node], heirs: dict[Node, Node],
+) -> Memory:  # fmt: skip
+    """The memory of a plan; every value made is given a slot, behind those of the inputs. `made_at`: the launch that
+    writes each value; `wanted`: the values that outlive the plan; `free`: inputs that nothing else holds; `heirs`:
+    whose memory a result should get."""
     last_use = {node: n for n, source in enumerate(sources) for kind, node in source.arguments if kind == "buffer"}
     memory = Memory()
     pieces = _pieces(sources, made_at, wanted, last_use)
-    taken = _inputs_to_take(pieces, sources, wanted, sorted(free, key=lambda node: slot_of[node]), last_use)
+    by_number = sorted(free, key=lambda node: slot_of[node])
+    taken = _inputs_to_take(pieces, sources, wanted, by_number, heirs, last_use)
     idle: list[tuple[int, int, int]] = []  # (bytes, slot, the launch that uses it last)
+    new = itertools.count(inputs)
     for piece in pieces:
-        first = piece.nodes[0]
-        slot = slot_of[first]
-        if piece.nodes[-1] in wanted:
-            if first not in taken:
-                memory.results.append((slot, piece.size))
-            else:
-                memory.same.append((slot, slot_of[taken[first]]))
-                before = memory.overwrites_from
-                memory.overwrites_from = piece.first if before is None else min(before, piece.first)
+        owner = taken.get(piece.nodes[0])
+        if owner is not None:
+            slot = slot_of[owner]
+            memory.taken.append((slot, piece.size, piece.first))
+        elif piece.nodes[-1] in wanted:
+            slot = next(new)
+            memory.results.append((slot, piece.size))
         else:
             place = min((p for p in idle if piece.size <= p[0] <= 2 * piece.size and p[2] < piece.first), default=None)
             if place is None:
-                memory.scratch.append((slot, piece.size))
-                place = (piece.size, slot, piece.last)
+                place = piece.size, next(new), piece.last
+                memory.scratch.append((place[1], piece.size))
             else:
                 idle.remove(place)
-                memory.same.append((slot, place[1]))
-            idle.append((place[0], place[1], piece.last))
-        memory.same += [(slot_of[node], slot) for node in piece.nodes[1:]]
+            slot = place[1]
+            idle.append((place[0], slot, piece.last))
+        slot_of.update(dict.fromkeys(piece.nodes, slot))
     return memory
 
 
@@ -81,11 +84,12 @@ def _pieces(
 
 
 def _inputs_to_take(
-    pieces: list[Piece], sources: list[KernelSource], wanted: set[Node], free: list[Node], last_use: dict[Node, int]
-) -> dict[Node, Node]:
+    pieces: list[Piece], sources: list[KernelSource], wanted: set[Node], free: list[Node], heirs: dict[Node, Node],
+    last_use: dict[Node, int],
+) -> dict[Node, Node]:  # fmt: skip
     """Inputs whose memory results get: nobody else holds it, no later launch reads it, and the launch that writes it
-    reads it, if at all, at the very element. The nearest result goes into that of its origin, so that a tensor that is
-    updated stays where it is."""
+    reads it, if at all, at the very element. Heirs come first; then the nearest result goes into the memory of its
+    origin, so that a tensor that is updated stays where it is."""
 
     def fits(owner: Node, piece: Piece) -> bool:
         last = last_use.get(owner, -1)
@@ -103,6 +107,9 @@ def _inputs_to_take(
             free.remove(owner)
 
     results = [piece for piece in pieces if piece.nodes[-1] in wanted and len(piece.nodes) == 1]
+    for piece in results:
+        owner = heirs.get(piece.nodes[0])
+        take(piece, [owner] if owner in free else [])
     origins = [(*_origin(piece.nodes[0]), piece) for piece in results]
     for _, origin, piece in sorted(origins, key=lambda item: item[0]):
         take(piece, [origin] if origin in free else [])

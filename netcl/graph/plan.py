@@ -41,12 +41,14 @@ class Plan:
 
     steps: Steps
     memory: Memory
-    slots: int
     results: list[tuple[int, int, tuple[int, ...] | None, int, tuple | None]]  # last: its record as an input
     scalar_packers: list[Callable[[Any], bytes]]
     moved: list[int]  # inputs whose offset is a kernel argument: packed behind the scalars
     kernels: list[KernelSource]
     checks: bool
+
+    def __post_init__(self) -> None:
+        self.blank = [None] * self.memory.slots
 
 
 pack_offset = struct.Struct("q").pack
@@ -94,9 +96,12 @@ def execute(trace: Trace) -> None:
     _run(plan, trace, dict(held))
 
 
-def plan_for(trace: Trace, positions: list[int], free: tuple[int, ...]) -> Plan:
-    """The plan of a trace for the values at some positions, made now or found; `free` inputs may be overwritten."""
-    key = _full_key(trace, positions, free)
+def plan_for(
+    trace: Trace, positions: list[int], free: tuple[int, ...], heirs: tuple[tuple[int, int], ...] = ()
+) -> Plan:
+    """The plan of a trace for the values at some positions, made now or found; `free` inputs may be overwritten, by
+    the results that are their `heirs`, (input, position), if it can be."""
+    key = _full_key(trace, positions, free, heirs)
     plan = _find(key)
     if plan is None:
         plan = _make(key, trace)
@@ -108,8 +113,8 @@ def _make(key: tuple, trace: Trace) -> Plan:
     """A plan that is not there yet, kept under its key."""
     from netcl.graph.planner import build
 
-    positions, free = key[3], key[5]
-    plan = build(trace, list(positions), set(free))
+    positions, free, heirs = key[3], key[5], key[6]
+    plan = build(trace, list(positions), set(free), heirs)
     statistics.planned += 1
     _keep(key, plan)
     return plan
@@ -119,9 +124,9 @@ def _key(trace: Trace, held: list[tuple[int, Value]]) -> tuple:
     return _full_key(trace, [position for position, _ in held], _free_inputs(trace))
 
 
-def _full_key(trace: Trace, positions: list[int], free: tuple[int, ...]) -> tuple:
+def _full_key(trace: Trace, positions: list[int], free: tuple[int, ...], heirs: tuple = ()) -> tuple:
     device = trace.device
-    return device, settings(device), tuple(trace.records), tuple(positions), trace.sharing(), free
+    return device, settings(device), tuple(trace.records), tuple(positions), trace.sharing(), free, heirs
 
 
 def settings(device: Any) -> tuple:
@@ -189,16 +194,14 @@ def pack_numbers(plan: Plan, numbers: list[Any], inputs: list[Value]) -> list[by
     return packed
 
 
-def overwritten(plan: Plan, interrupted: Interrupted) -> bool:
-    """Whether a launch that writes over an input had been made when another one failed."""
-    first = plan.memory.overwrites_from
-    return first is not None and interrupted.launched > first
+def overwritten(plan: Plan, interrupted: Interrupted) -> list[int]:
+    """The inputs that launches had written over when another one failed."""
+    return [slot for slot, _, first in plan.memory.taken if interrupted.launched > first]
 
 
-def enqueue(plan: Plan, device: Any, inputs: list[Value], packed: list[bytes]) -> list[Any]:
+def enqueue(plan: Plan, device: Any, buffers: list[Any], packed: list[bytes]) -> list[Any]:
     """Launch a plan; the memory of every slot. Interrupted where a launch fails."""
-    slots: list[Any] = [value.buffer for value in inputs]
-    slots += [None] * (plan.slots - len(slots))
+    slots: list[Any] = buffers + plan.blank
     if plan.checks:
         flags.mark_pending(device)
     replay(device, plan.steps, plan.memory, slots, packed)
@@ -221,7 +224,8 @@ def realise(value: Value, inputs: list[Value], slots: list[Any], result: Sequenc
 def _run(plan: Plan, trace: Trace, held: dict[int, Value]) -> None:
     inputs = trace.inputs
     try:
-        slots = enqueue(plan, trace.device, inputs, pack_numbers(plan, trace.scalars, inputs))
+        buffers = [value.buffer for value in inputs]
+        slots = enqueue(plan, trace.device, buffers, pack_numbers(plan, trace.scalars, inputs))
     except Interrupted as interrupted:
         if overwritten(plan, interrupted):
             trace.spoilt = interrupted.error  # a second try would read what is overwritten

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -26,9 +27,10 @@ from netcl.graph.value import Trace
 _FORMATS = {"float": "f", "double": "d", "int": "i", "long": "q", "uchar": "B", "char": "b", "short": "h"}
 
 
-def build(trace: Trace, live: list[int], free: set[int]) -> Plan:
-    """The plan of a trace: `live` are the positions of the values to compute, `free` the inputs to overwrite."""
-    return Builder(trace, live, free).build()
+def build(trace: Trace, live: list[int], free: set[int], heirs: Sequence[tuple[int, int]] = ()) -> Plan:
+    """The plan of a trace: `live` are the positions of the values to compute, `free` the inputs to overwrite; `heirs`
+    says in which of them, (input, position), a result should lie."""
+    return Builder(trace, live, free, heirs).build()
 
 
 @dataclass
@@ -50,8 +52,9 @@ class Design:
 class Builder:
     """Makes the plan of one trace."""
 
-    def __init__(self, trace: Trace, live: list[int], free: set[int]):
+    def __init__(self, trace: Trace, live: list[int], free: set[int], heirs: Sequence[tuple[int, int]] = ()):
         self.trace = trace
+        self.heirs = heirs
         self.device = trace.device
         self.target = target_for(trace.device)
         self.live = live
@@ -73,7 +76,7 @@ class Builder:
         steps = Steps(self._steps(launches))
         places = [self._place(position, nodes[position], *result) for position, result in design.results.items()]
         checks = any(kind == "flags" for source in launches for kind, _ in source.arguments)
-        plan = Plan(steps, design.memory, self.slots, places, packers, self.moved, launches, checks)
+        plan = Plan(steps, design.memory, places, packers, self.moved, launches, checks)
         self._describe(plan)
         return plan
 
@@ -91,7 +94,7 @@ class Builder:
         self, nodes: dict[int, Any], results: dict[int, tuple], wanted: set[Node], stages: dict[Node, tuple[int, int]],
         less: bool = False,
     ) -> Design:  # fmt: skip
-        self.slot_of, self.slots = dict(self.input_number), len(self.trace.inputs)
+        self.slot_of = dict(self.input_number)
         kernels, scheduler = schedule(_reachable(wanted), wanted, stages, less)
         stored = self._stored(kernels, wanted, scheduler.anchors)
         alone = [self._generate(kernel, stored) for kernel in kernels]
@@ -99,7 +102,7 @@ class Builder:
             launches, kernels_of = merge_small(alone, self._kernel_needs(kernels))
         else:
             launches, kernels_of = alone, [[n] for n in range(len(kernels))]
-        memory = self._lay_out(launches, kernels_of, kernels, stored, wanted)
+        memory = self._lay_out(launches, kernels_of, kernels, stored, wanted, results)
         return Design(nodes, results, wanted, kernels, scheduler, stored, alone, launches, kernels_of, memory)
 
     def redesign(self, design: Design, moved: dict[Node, Node]) -> Design:
@@ -117,10 +120,10 @@ class Builder:
 
     def state(self) -> tuple:
         """What belongs to the design that was made last."""
-        return self.input_number, self.scalar_number, self.slot_of, self.slots
+        return self.input_number, self.scalar_number, self.slot_of
 
     def restore(self, state: tuple) -> None:
-        self.input_number, self.scalar_number, self.slot_of, self.slots = state
+        self.input_number, self.scalar_number, self.slot_of = state
 
     def _place(self, position: int, node: Node, base: Node, strides: tuple[int, ...], offset: int) -> tuple:
         """Where a live value will lie, and its record as an input of later traces (unknown if its offset may move)."""
@@ -149,7 +152,7 @@ class Builder:
                 self.scalar_number[node] = scalars
                 sources[position] = node
                 scalars += 1
-        self.slots = inputs
+        self.scalars = scalars
         return sources
 
     def _in_memory(self, node: Node, live: set[Node]) -> tuple[Node, tuple[int, ...], int]:
@@ -233,7 +236,7 @@ class Builder:
 
     def _lay_out(
         self, sources: list[KernelSource], kernels_of: list[list[int]], kernels: list[Kernel], stored: set[Node],
-        wanted: set[Node],
+        wanted: set[Node], results: dict[int, tuple],
     ) -> Memory:  # fmt: skip
         made_at = {}
         for number, members in enumerate(kernels_of):
@@ -241,10 +244,11 @@ class Builder:
                 for node in kernels[member].placed:
                     if node in stored and kernels[member].levels[node] != "before":
                         made_at[node] = number
-        for node in made_at:
-            self.slot_of[node] = self.slots
-            self.slots += 1
-        return lay_out(sources, made_at, wanted, self.slot_of, self._free_inputs())
+        number_of = {number: node for node, number in self.input_number.items()}
+        heirs = {results[position][0]: number_of[number] for number, position in self.heirs}
+        return lay_out(
+            sources, made_at, wanted, self.slot_of, len(self.trace.inputs), self._free_inputs(), heirs
+        )
 
     def _steps(self, sources: list[KernelSource]) -> list[Step]:
         steps = []
@@ -288,7 +292,7 @@ class Builder:
         """Where the offset of an input stands behind the scalars."""
         if number not in self.moved:
             self.moved.append(number)
-        return len(self.trace.scalars) + self.moved.index(number)
+        return self.scalars + self.moved.index(number)
 
     def _scratch(self, size: int) -> Any:
         """Memory that belongs to the plan: zeroed once, and left zeroed where it has to be by the kernels."""

@@ -41,25 +41,28 @@ MISMATCH = object()  # the recording is not good for this call
 class _Direct:
     """A plan for operands that lie in memory as they did, and what to do with its numbers and results."""
 
-    def __init__(self, plan: Plan, first_item: int, recorded: Recorded):
+    def __init__(self, plan: Plan, operands: int, first_item: int, recorded: Recorded):
         self.plan = plan
-        operands = len(recorded.sources)
+        taken = [slot for slot, _, _ in plan.memory.taken]
+        self.overwritten = taken  # operands whose memory results take
         results: list[tuple] = [(position - first_item, *rest) for position, *rest in plan.results]
-        lies_in = {slot: source for slot, source in plan.memory.same if source < operands}
-        self.overwritten = list(lies_in.values())  # operands whose memory results take
-        there = {k: lies_in[slot] for k, slot, *_ in results if slot in lies_in}
+        lies_in = {k: slot for k, slot, strides, offset, _ in results if slot in taken and _whole(strides, offset)}
         # results that take the memory of the very tensor that they are written to: its value goes on, and that of any
         # other tensor that they are written to becomes the same
-        written = [(n, w[1], recorded.operand_of(n)) for n, w in recorded.writes if w[0] == "result" and w[1] in there]
-        in_place = {k: operand for _, k, operand in written if there[k] == operand}
-        stays = {n for n, k, operand in written if there[k] == operand}
-        self.in_place: list[tuple[int, Any]] = list(in_place.items())
+        written = [(n, w[1], recorded.operand_of(n)) for n, w in recorded.writes if w[0] == "result"]
+        written = [item for item in written if lies_in.get(item[1], -1) == item[2]]
+        self.in_place: list[tuple[int, Any]] = list({k: operand for _, k, operand in written}.items())
+        self.gradients = [(k, slot) for k, slot in lies_in.items() if slot >= len(recorded.sources)]
+        stays, kept = {n for n, _, _ in written}, {k for _, k, _ in written}.union(dict(self.gradients))
         self.writes = [w for w in recorded.writes if w[0] not in stays]
-        self.passed_on = any(w[1][0] == "result" and w[1][1] in in_place for w in self.writes)
-        new = [(k, *recorded.metas[k], result) for k, *result in results if k not in in_place]
-        self.new = [item for item in new if not _whole(item[3], operands)]
+        self.passed_on = any(w[1][0] == "result" and w[1][1] in dict(self.in_place) for w in self.writes)
+        own = set(range(operands, operands + plan.memory.slots)).union(taken)
+        new = [(k, *recorded.metas[k], result) for k, *result in results if k not in kept]
+        self.new = [item for item in new if not (item[3][0] in own and _whole(*item[3][1:3]))]
         self.whole = [
-            (k, shape, dtype, result[0], result[3]) for k, shape, dtype, result in new if _whole(result, operands)
+            (k, shape, dtype, result[0], result[3])
+            for k, shape, dtype, result in new
+            if result[0] in own and _whole(*result[1:3])
         ]
         packers = plan.scalar_packers
         self.packed = [pack(peek(n)) for pack, n in zip(packers, recorded.numbers, strict=True)]
@@ -100,6 +103,9 @@ class Replay:
             if not missing or recorded.states[number][3]
         ]
         self.takeable = [k for k, number in enumerate(self.operands) if number in written]
+        replaced = self._replaced_gradients()
+        self.replaced, self.heirs = list(replaced), list(replaced.values())
+        self.places_of_old = [len(self.operands) + k for k in range(len(replaced))]
         self.managed = [
             container.holder
             for container in watch.containers
@@ -113,6 +119,16 @@ class Replay:
         self.returns_operands = any(number in overwritten for number, _, _ in simple)
         self.simple = None if recorded.live or len(simple) < len(recorded.made) else simple
         watch.tensors = []  # gradients and the like would be kept alive
+
+    def _replaced_gradients(self) -> dict[int, int]:
+        """The gradients that are not used and have another one in their place afterwards: by number, that result."""
+        recorded = self.recorded
+        found = {}
+        for gradient, number in recorded.watch.gradient_of.items():
+            new = dict(recorded.gradients).get(number)
+            if new is not None and gradient not in self.used and recorded.made[new][0][0] == "result":
+                found[gradient] = recorded.made[new][0][1]
+        return found
 
     def _sort_tensors(self) -> None:
         """Tensors that stay who they are, and those that are looked up at each call."""
@@ -231,17 +247,17 @@ class Replay:
         tensors = self.find(arguments, floats)
         if tensors is None:
             return MISMATCH
-        direct = self._direct_plan(tensors) if self.directs else None
-        if direct is None and not self._fits(tensors):
+        found = self._direct_plan(tensors) if self.directs else None
+        if found is None and not self._fits(tensors):
             return MISMATCH
         undo = [holder.copy() for holder in self.managed]
         sources = self._effects(floats)
         if sources is None:
             self._restore(undo)
             return MISMATCH
-        if direct is not None:
+        if found is not None:
             try:
-                return self._run(direct, tensors, sources)
+                return self._run(*found, tensors, sources)
             except Exception:
                 self._restore(undo)
                 raise
@@ -252,8 +268,8 @@ class Replay:
         tensors = arguments + self.tensors
         for number, container, key in self.moving:
             tensors[number] = tensors[key]._grad if container is None else container.get(key)
-        direct = self._direct_plan(tensors) if self.directs else None
-        return self._lazily(tensors, sources) if direct is None else self._run(direct, tensors, sources)
+        found = self._direct_plan(tensors) if self.directs else None
+        return self._lazily(tensors, sources) if found is None else self._run(*found, tensors, sources)
 
     def _restore(self, numbers: list[dict]) -> None:
         """Put the numbers of optimizers and schedulers back: the call did not happen."""
@@ -275,27 +291,32 @@ class Replay:
 
     # ---- at once ----
 
-    def _direct_plan(self, tensors: list[Any]) -> _Direct | None:
-        """The plan for operands that lie where these do; None where they are not all in memory of their own."""
+    def _direct_plan(self, tensors: list[Any]) -> tuple[_Direct, list[Value], list[Any]] | None:
+        """The plan for operands that lie where these do, the operands and their memory; None where they are not all in
+        memory of their own."""
         values = [tensors[number]._value for number in self.operands]
         buffers = [value.buffer for value in values]
         free = self._free(values, buffers)
-        distinct = set(buffers)
-        if len(distinct) != len(buffers) or None in distinct:
+        if free is None:
             return None
+        old = self._old_gradients(tensors) if self.replaced else None
+        if old is not None:
+            free = free + self.places_of_old
+            values += old
+            buffers += [value.buffer for value in old]
         layouts = [value.input_record or value.make_input_record() for value in values]
         now = settings(self.recorded.device)
         direct = self.last
-        if direct is not None and direct.free == free and direct.layouts == layouts and direct.settings == now:
-            return direct
-        if not self._fits(tensors):
-            return None
-        self.last = direct = self._find_plan(layouts, free)
-        direct.layouts, direct.free, direct.settings = layouts, free, now
-        return direct
+        if direct is None or direct.free != free or direct.layouts != layouts or direct.settings != now:
+            if not self._fits(tensors):
+                return None
+            self.last = direct = self._find_plan(layouts, free)
+            direct.layouts, direct.free, direct.settings = layouts, free, now
+        return direct, values, buffers
 
-    def _free(self, values: list[Value], buffers: list[Any]) -> list[int]:
-        """The operands that are written over and that nobody else holds: their memory may be taken for results.
+    def _free(self, values: list[Value], buffers: list[Any]) -> list[int] | None:
+        """The operands that are written over and that nobody else holds: their memory may be taken for results. None
+        where operands share memory or have none.
 
         Exact in CPython: a value is held by its tensor, the list and the call; its buffer by itself, the list and the
         call.
@@ -303,34 +324,57 @@ class Replay:
         held, of_buffers = list(map(getrefcount, values)), list(map(getrefcount, buffers))
         if held.count(3) == len(values) == of_buffers.count(3):
             return self.takeable
+        distinct = set(buffers)
+        if len(distinct) != len(buffers) or None in distinct:
+            return None
         return [k for k in self.takeable if held[k] == 3 and of_buffers[k] == 3]
+
+    def _old_gradients(self, tensors: list[Any]) -> list[Value] | None:
+        """The gradients that new ones are put in the place of, if nobody else holds one: their memory may be taken.
+
+        Exact in CPython: a gradient is held by its tensor, both lists and the call.
+        """
+        gradients = [tensors[number] for number in self.replaced]
+        values = [gradient._value for gradient in gradients]
+        buffers = [value.buffer for value in values]
+        alone = list(map(getrefcount, gradients)).count(4) + list(map(getrefcount, values)).count(3)
+        if alone + list(map(getrefcount, buffers)).count(3) < 3 * len(values):
+            return None
+        return values
 
     def _find_plan(self, layouts: list[tuple], free: list[int]) -> _Direct:
         recorded = self.recorded
         trace = Trace(recorded.device)
-        trace.records = [*layouts, *(scalar_records[kind] for kind in recorded.kinds)]
-        trace.add_results("recorded", range(len(trace.records)), recorded.forward, recorded.metas)
-        first = len(layouts) + len(recorded.kinds) + 1
+        operands = len(self.operands)
+        trace.records = [*layouts[:operands], *(scalar_records[kind] for kind in recorded.kinds), *layouts[operands:]]
+        arguments = range(operands + len(recorded.kinds))
+        first = len(trace.records) + 1
+        trace.add_results("recorded", arguments, recorded.forward, recorded.metas)
         trace.inputs = [_Layout() for _ in layouts]  # type: ignore[misc]  # all that is asked of them: are they one
-        whole = [k for k in free if layouts[k][1][2] is None and not layouts[k][1][3]]
-        plan = plan_for(trace, [first + k for k in range(len(recorded.metas))], tuple(whole))
-        return _Direct(plan, first, recorded)
+        whole = tuple([k for k in free if layouts[k][1][2] is None and not layouts[k][1][3]])
+        heirs = tuple([(operands + k, first + new) for k, new in enumerate(self.heirs) if operands + k in whole])
+        plan = plan_for(trace, [first + k for k in range(len(recorded.metas))], whole, heirs)
+        return _Direct(plan, len(layouts), first, recorded)
 
-    def _run(self, direct: _Direct, tensors: list[Any], sources: list[Any]) -> Any:
+    def _run(
+        self, direct: _Direct, operands: list[Value], buffers: list[Any], tensors: list[Any], sources: list[Any]
+    ) -> Any:
         recorded, plan = self.recorded, direct.plan
         device = recorded.device
-        operands = [tensors[number]._value for number in self.operands]
         statistics.replayed += 1
         try:
-            slots = enqueue(plan, device, operands, direct.numbers(sources, operands))
+            slots = enqueue(plan, device, buffers, direct.numbers(sources, operands))
         except Interrupted as interrupted:
-            if overwritten(plan, interrupted):
-                _spoil(device, [operands[k] for k in direct.overwritten], interrupted.error)
+            gone = overwritten(plan, interrupted)
+            if any(k < len(self.operands) for k in gone):  # what belongs together is not half new
+                gone = direct.overwritten
+            _spoil(device, [operands[k] for k in gone], interrupted.error)
             raise interrupted.error from None
         values: list[Any] = [None] * len(recorded.metas)
-        if self.simple is None or self.returns_operands or direct.passed_on:
-            for k, source in direct.in_place:
-                values[k] = operands[source]
+        for k, source in direct.in_place if self.simple is None or self.returns_operands or direct.passed_on else ():
+            values[k] = operands[source]
+        for k, source in direct.gradients:
+            values[k] = operands[source]
         for k, shape, dtype, slot, record in direct.whole:
             values[k] = value = Value(shape, dtype, device)
             value.buffer = slots[slot]
@@ -433,10 +477,9 @@ class Replay:
         return record_scalar(number, where[2], self.recorded.device)
 
 
-def _whole(result: Sequence[Any], operands: int) -> bool:
-    """Whether a result, (slot, strides, offset, ...), is all of memory of its own."""
-    slot, strides, offset = result[:3]
-    return slot >= operands and strides is None and not offset
+def _whole(strides: Any, offset: int) -> bool:
+    """Whether a result is all of the memory that it lies in, in order."""
+    return strides is None and not offset
 
 
 class _Layout:

@@ -236,3 +236,84 @@ def test_a_result_that_two_tensors_get_reaches_both(device):
             copied.data = nc.zeros(4)  # what is counted is held by nothing else now
         step()
         assert (count.tolist(), copied.tolist()) == ([n] * 4, [n] * 4)
+
+
+def test_a_view_of_what_takes_the_memory_of_the_tensor_it_is_written_to(device):
+    """The tensor's memory holds the result the other way round: its value is another one then, not the one before."""
+    a = nc.zeros(9)
+
+    @nc.jit_compile
+    def step():
+        a.copy_((a * 2 + 1).flip(0))
+
+    for n in range(5):
+        a.copy_(nc.arange(9.0) + n)
+        a.tolist()  # in memory, and held by nothing else
+        step()
+        assert a.tolist() == [2 * (k + n) + 1 for k in reversed(range(9))]
+
+
+def test_operands_with_an_offset_beside_numbers(device):
+    """Offsets are arguments of kernels behind the numbers."""
+    a, expected = nc.arange(9.0), np.arange(9.0)
+
+    @nc.jit_compile
+    def step():
+        a.copy_((a * 2 + 1).flip(0))  # a begins at its last element from now on
+
+    for _ in range(5):
+        step()
+        expected = (expected * 2 + 1)[::-1]
+        assert a.tolist() == expected.tolist()
+
+
+def test_a_new_gradient_lies_where_the_old_one_did(device):
+    """It allocates no memory; a gradient that somebody holds keeps its numbers."""
+    w = nc.ones(2, 3).requires_grad_()
+
+    @nc.jit_compile
+    def step(x: Any) -> None:
+        w.grad = None
+        (x @ w).exp().sum().backward()
+
+    def gradient(k: float) -> np.ndarray:
+        return np.full((2, 3), k * np.exp(2 * k))
+
+    def memory() -> Any:
+        return w.grad._value.buffer.mem
+
+    xs = [nc.full((1, 2), k).clone() for k in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)]
+    for x in xs:
+        x.tolist()
+    for x in xs[:3]:
+        step(x)
+    before, pool = memory(), nc.current_device().pool
+    allocations = pool.allocations
+    step(xs[3])
+    assert memory() is before
+    assert pool.allocations == allocations
+    held = w.grad
+    step(xs[4])
+    np.testing.assert_allclose(held.numpy(), gradient(0.4), rtol=1e-5)
+    np.testing.assert_allclose(w.grad.numpy(), gradient(0.5), rtol=1e-5)
+    view = w.grad[1:]
+    step(xs[5])
+    np.testing.assert_allclose(view.numpy(), gradient(0.5)[1:], rtol=1e-5)
+    np.testing.assert_allclose(w.grad.numpy(), gradient(0.6), rtol=1e-5)
+
+
+def test_a_gradient_in_the_memory_of_an_argument_is_not_written_over(device):
+    w = nc.ones(3).requires_grad_()
+
+    @nc.jit_compile
+    def step(x: Any) -> None:
+        w.grad = None
+        (w * x).sum().backward()  # the gradient is x, expanded
+
+    xs = [nc.full((), float(k)).clone() for k in range(8)]
+    for x in xs:
+        x.tolist()
+        step(x)
+    assert [x.item() for x in xs] == list(range(8))
+    assert w.grad.tolist() == [7.0] * 3
+    assert step.cache_info().hits >= 5

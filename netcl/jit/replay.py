@@ -106,6 +106,8 @@ class Replay:
         replaced = self._replaced_gradients()
         self.replaced, self.heirs = list(replaced), list(replaced.values())
         self.places_of_old = [len(self.operands) + k for k in range(len(replaced))]
+        self.looked_up = [number for number, _, _ in self.moving if number not in replaced]  # the rest just goes
+        self.roaming = self.free + self.looked_up
         self.managed = [
             container.holder
             for container in watch.containers
@@ -146,7 +148,6 @@ class Replay:
         self.own = {id(tensor) for tensor in self.tensors if tensor is not None}
         first = {number: (container, key) for number, container, key in self.moving}
         self.likewise = [(c, key, old) for c, key, old, _ in recorded.places if first[old] != (c, key)]
-        self.roaming = [*self.free, *(number for number, _, _ in self.moving)]
 
     def _sort_containers(self) -> None:
         """Cells are compared at each call, modules when something has changed, optimizers' numbers not at all."""
@@ -208,7 +209,7 @@ class Replay:
         for number, gradient in self.recorded.gradient_pairs:
             if tensors[number]._grad is not tensors[gradient]:
                 return False
-        for number, _, _ in self.moving:
+        for number in self.looked_up:
             if not self._as_before(number, tensors[number]):
                 return False
         roaming = {id(tensors[number]) for number in self.roaming}

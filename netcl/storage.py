@@ -92,6 +92,12 @@ def share_copied(copied: Tensor, source: Tensor, memo: dict) -> None:
     copied._storage, copied._chain, copied._family = made, source._chain, source._family
 
 
+def seen_through(tensor: Tensor, shape: Shape, chain: Chain) -> None:
+    """`tensor` has the strides of a view of something of that shape, which nobody holds any more."""
+    tensor._storage = Storage(tensor)
+    tensor._storage.shape, tensor._chain = shape, chain
+
+
 def leave(tensor: Tensor) -> None:
     """The tensor shares its elements with nobody from now on."""
     if tensor._storage is not None:

@@ -175,6 +175,7 @@ class Compiled:
             recorder.end()
             recorder.roll_back()
             recorder.roll_back_numbers()
+            recorder.plain_numbers()
             raise
         recorder.end()
         try:

@@ -82,6 +82,7 @@ class Recorded:
     gradients: list[tuple[int, int | None]] = field(default_factory=list)  # (tensor, new tensor)
     places: list[tuple[Container, Any, int, int]] = field(default_factory=list)  # (container, key, old, new tensor)
     made: list[tuple[tuple, bool, Any]] = field(default_factory=list)  # new tensors: (where, tracked, graph node)
+    views: list[tuple[int, tuple, tuple]] = field(default_factory=list)  # new tensors with strides: see storage
     returns: Any = None
     fixed: set[int] = field(default_factory=set)  # floats whose value was looked at
     asked: list[Callable[[list[Any]], bool]] = field(default_factory=list)  # what has to be true of the floats
@@ -150,8 +151,8 @@ class Analysis:
         if recorder.unsettled is not None:
             raise Unsettled(recorder.unsettled)
         recorded.states = [
-            (v.shape, v.dtype, v.device, t._tracked, t._node is None)
-            for t, v in zip(self.watch.tensors, recorder.before, strict=True)
+            (v.shape, v.dtype, v.device, tracked, node is None)
+            for v, (tracked, node) in zip(recorder.before, recorder.tracked, strict=True)
         ]
         recorded.missing = [gradient is None for gradient in recorder.gradients]
         pairs = [(n, self.watch.number(gradient)) for n, gradient in enumerate(recorder.gradients)]
@@ -204,6 +205,9 @@ class Analysis:
     def _writes(self) -> None:
         recorder, recorded = self.recorder, self.recorded
         for number, (tensor, before) in enumerate(zip(self.watch.tensors, recorder.before, strict=True)):
+            tracked, node = recorder.tracked[number]
+            if tensor._tracked is not tracked if tensor._node is node else tensor._value is before:
+                raise CannotRepeat(f"it changes whether {self.watch.names[number]} requires a gradient")
             if tensor._value is not before:
                 if tensor._node is not None and tensor._node.number > recorder.first_node:
                     raise CannotRepeat(f"it changes {self.watch.names[number]} in place, with its gradient graph")
@@ -258,6 +262,8 @@ class Analysis:
             self.tensors.append(tensor)
             if tensor._storage is not None and tensor._storage.others(tensor):
                 raise CannotRepeat("a result of it is a view of another tensor that is still there")
+            if tensor._chain and tensor._storage is not None:
+                self.recorded.views.append((number, tensor._storage.shape, tensor._chain))
             where = self.where(tensor._value)
             node = tensor._node
             if node is not None and not node.released:

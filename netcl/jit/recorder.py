@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from netcl.autograd import tape
+from netcl.graph.effects import surroundings
 from netcl.graph.live import Live, evaluator, peek
 from netcl.graph.value import Trace, Value, _pending, user_line
 from netcl.jit.watch import Watch
@@ -54,6 +55,7 @@ class Recorder:
         self.asked: list[Callable[[list[Any]], bool]] = []  # what has to be true of the float arguments
         self.graded: set[int] = set()
         self.before: list[Value] = []
+        self.tracked: list[tuple[bool, Any]] = []  # whether gradients are asked of each tensor, and its place in a graph
         self.sharing: list[tuple] = []  # which tensors share elements, before
         self.gradients: list[Tensor | None] = []
         self.managed: list[Any] = []  # the effects' own numbers, to see that nobody else changes them
@@ -79,7 +81,9 @@ class Recorder:
                 value.origin = (self.token, ("tensor", number))
         self.before = [tensor._value for tensor in self.watch.tensors]
         self.sharing = sharing(self.watch.tensors)
+        self.tracked = [(tensor._tracked, tensor._node) for tensor in self.watch.tensors]
         self.gradients = [tensor.grad for tensor in self.watch.tensors]
+        self._renew_floats()
         self.managed = self.managed_numbers()
         self.first_node = next(tape._numbers)
         self._starts = {id(t): t.sizes() for t in _pending.traces.values()}
@@ -97,18 +101,43 @@ class Recorder:
             for number, value in enumerate(self.before):
                 if value.trace is self.trace:
                     self.pending.setdefault(value.index, number)
-        if self.managed_numbers() != self.managed:
+        self._check_managed()
+
+    def _renew_floats(self) -> None:
+        """Numbers of optimizers become objects of their own: one that is put there is another, even where it is equal."""
+        for container in self.watch.containers:
+            if container.managed and isinstance(container.holder, (dict, list)):
+                for key, item in zip(*container.now(), strict=True):
+                    if type(item) is float:
+                        container.put(key, item * 1.0)
+
+    def _check_managed(self) -> None:
+        now = self.managed_numbers()
+        if len(now) != len(self.managed) or any(new is not old for new, old in zip(now, self.managed, strict=True)):
             self.give_up("it changes the numbers of an optimizer or scheduler by hand")
 
     def forget(self) -> None:
         """Let go of what the tensors were before, so that results may take over their memory."""
+        self.plain_numbers()
         for value in self.before:
             value.origin = None
-        self.before, self.gradients, self.uploads, self.trace = [], [], [], None
+        self.before, self.gradients, self.tracked, self.uploads, self.trace = [], [], [], [], None
+
+    def plain_numbers(self) -> None:
+        """A float argument that the function put somewhere is a plain number there."""
+        for container in self.watch.containers:
+            for key, item in zip(*container.now(), strict=True):
+                if type(item) is Live:
+                    container.put(key, peek(item))
 
     def roll_back(self) -> None:
         """Tensors, gradients and places that hold tensors are again what they were."""
-        for tensor, value, gradient in zip(self.watch.tensors, self.before, self.gradients, strict=True):
+        for tensor, value, gradient, tracked in zip(
+            self.watch.tensors, self.before, self.gradients, self.tracked, strict=True
+        ):
+            if (tensor._tracked, tensor._node) != tracked:
+                tensor._tracked, tensor._node = tracked
+                surroundings.changes += 1
             if tensor._value is not value:
                 tensor._value = value
                 tensor._version += 1
@@ -188,8 +217,7 @@ class Recorder:
         """An effect with operations of its own, which go through effect_numbers."""
         if any(isinstance(argument, Tensor) for argument in args):
             self.give_up("an optimizer or scheduler gets a tensor")
-        if self.managed_numbers() != self.managed:
-            self.give_up("it changes the numbers of an optimizer or scheduler by hand")
+        self._check_managed()
         self.current = effect = Effect(function, args)
         self.effects.append(effect)
         self.graded = effect.graded

@@ -31,7 +31,7 @@ from netcl.graph.value import Trace, Value, record_scalar, record_with_numbers, 
 from netcl.jit.recorded import Recorded
 from netcl.jit.watch import equal
 from netcl.ops.host_data import from_data
-from netcl.storage import sharing
+from netcl.storage import seen_through, sharing
 from netcl.tensor import Tensor
 
 _NONE: set[Any] = set()
@@ -228,7 +228,7 @@ class Replay:
                 return False
         if self.sharing is not None and sharing([tensors[number] for number in self.used]) != self.sharing:
             return False
-        return all(self._as_before(number, tensors[number]) for number in self.used)
+        return all(self._as_before(number, tensor) for number, tensor in enumerate(tensors))
 
     def _as_before(self, number: int, tensor: Tensor) -> bool:
         return (tensor._value.device, tensor._tracked, tensor._node is None) == self.recorded.states[number][2:]
@@ -449,6 +449,8 @@ class Replay:
                 made.append(tensor)
         else:
             made = [self._make(*what, operands, values, live, sources) for what in recorded.made]
+        for number, shape, chain in recorded.views:
+            seen_through(made[number], shape, chain)
         for number, where in writes:
             value = values[where[1]] if where[0] == "result" else self._elsewhere(where, operands, sources)
             tensors[number]._assign(value)

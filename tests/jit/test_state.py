@@ -517,3 +517,69 @@ def test_a_gradient_that_is_kept_elsewhere_too() -> None:
             total = weight.grad.clone()
         total = total + x
         assert compiled(x).tolist() == (total * 2).tolist()
+
+
+def test_a_float_argument_that_is_put_somewhere_is_a_plain_number_there() -> None:
+    kept = {"rate": 0.0}
+
+    def step(x, rate):
+        kept["rate"] = rate
+        return x * rate
+
+    with pytest.warns(nc.jit.JitWarning, match="changes kept"):
+        compiled = nc.jit_compile(step)
+        for rate in (0.5, 0.25):
+            assert compiled(nc.ones(1), rate).item() == rate
+            assert type(kept["rate"]) is float
+
+
+def test_a_learning_rate_that_is_set_to_what_it_is() -> None:
+    weight = nc.nn.Parameter(nc.ones(1))
+    optimizer = nc.optim.SGD([weight], lr=0.5)
+
+    def step(rate):
+        optimizer.param_groups[0]["lr"] = rate
+        return weight * 2
+
+    with pytest.warns(nc.jit.JitWarning, match="by hand"):
+        compiled = nc.jit_compile(step)
+        for rate in (0.5, 0.5, 0.25, 0.5):
+            compiled(rate)
+            assert optimizer.param_groups[0]["lr"] == rate
+
+
+def test_requires_grad_that_a_function_changes() -> None:
+    weight = nc.nn.Parameter(nc.ones(1))
+
+    def step(x, train):
+        weight.requires_grad_(train)
+        return x * 2
+
+    with pytest.warns(nc.jit.JitWarning, match="requires a gradient"):
+        compiled = nc.jit_compile(step)
+        for train in (True, False, False, True, True, False):
+            compiled(nc.ones(1), train)
+            assert weight.requires_grad is train
+
+
+def test_strides_of_results_are_those_of_the_function() -> None:
+    compiled = nc.jit_compile(lambda x: (x * 2).T)
+    for _ in range(3):
+        result = compiled(nc.ones(2, 3))
+        assert result.stride() == (1, 3)
+        assert not result.is_contiguous()
+
+
+def test_a_graph_without_a_way_back_is_told_to_whom_goes_back() -> None:
+    weight = nc.nn.Parameter(nc.ones(2, 2))
+    optimizer = nc.optim.SGD([weight], lr=0.5)
+    weight.grad = nc.ones(2, 2)
+
+    def step(x):
+        result = x * weight * weight
+        optimizer.step()
+        return result
+
+    with pytest.warns(nc.jit.JitWarning, match="no way back"):
+        compiled = nc.jit_compile(step)
+        assert [compiled(nc.ones(2, 2))[0, 0].item() for _ in range(3)] == [1.0, 0.25, 0.0]

@@ -5,13 +5,16 @@ Here the other side is netcl too: the ratio is float32's time divided by autocas
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 import harness
 import models
+from netcl.graph.plan import clear_plans
 
 STEPS = 10  # in one call: a training loop does not read the loss at each step
 WANTED = 0.77
@@ -28,6 +31,23 @@ def cases() -> Iterator[harness.Case]:
                 yield _case(sizes, batch, dtype, compiled)
     for sizes in PRODUCTS:
         yield from _products(nc, sizes)
+    if nc.current_device().capabilities.bf16_dot:
+        with without_dot(nc.current_device()):
+            for sizes, batch in NETWORKS:
+                yield _case(sizes, batch, nc.bfloat16, compiled=True, note=", without the CPU's dot of bfloat16")
+
+
+@contextmanager
+def without_dot(device: Any) -> Iterator[None]:
+    """The device as if its CPU had no instruction for bfloat16: half is storage, all arithmetic is float32."""
+    found = device.capabilities
+    device._probed = dataclasses.replace(found, bf16_dot=False)
+    clear_plans()
+    try:
+        yield
+    finally:
+        device._probed = found
+        clear_plans()
 
 
 def training(sizes: tuple[int, ...], batch: int, dtype: Any, compiled: bool) -> Callable[[], Any]:
@@ -63,13 +83,13 @@ def training(sizes: tuple[int, ...], batch: int, dtype: Any, compiled: bool) -> 
     return train
 
 
-def _case(sizes: tuple[int, ...], batch: int, dtype: Any, compiled: bool) -> harness.Case:
+def _case(sizes: tuple[int, ...], batch: int, dtype: Any, compiled: bool, note: str = "") -> harness.Case:
     import netcl as nc
 
     low, full = training(sizes, batch, dtype, compiled), training(sizes, batch, None, compiled)
     np.testing.assert_allclose(low().item(), full().item(), rtol=0.05)  # they started from the same numbers
     kind = f"{dtype}".removeprefix("netcl.") + (" and scaler" if dtype is nc.float16 else "")
-    name = f"MLP {'-'.join(map(str, sizes))}, batch {batch}, Adam, {kind}{', compiled' if compiled else ''}"
+    name = f"MLP {'-'.join(map(str, sizes))}, batch {batch}, Adam, {kind}{', compiled' if compiled else ''}{note}"
     return harness.Case(name, low, full, WANTED, steps=STEPS)
 
 

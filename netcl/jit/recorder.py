@@ -55,7 +55,7 @@ class Recorder:
         self.asked: list[Callable[[list[Any]], bool]] = []  # what has to be true of the float arguments
         self.graded: set[int] = set()
         self.before: list[Value] = []
-        self.tracked: list[tuple[bool, Any]] = []  # whether gradients are asked of each tensor, and its place in a graph
+        self.tracked: list[tuple[bool, Any]] = []  # of each tensor: requires_grad and grad_fn
         self.sharing: list[tuple] = []  # which tensors share elements, before
         self.gradients: list[Tensor | None] = []
         self.managed: list[Any] = []  # the effects' own numbers, to see that nobody else changes them
@@ -104,7 +104,7 @@ class Recorder:
         self._check_managed()
 
     def _renew_floats(self) -> None:
-        """Numbers of optimizers become objects of their own: one that is put there is another, even where it is equal."""
+        """Numbers of optimizers become objects of their own: what is put there is another, even if it is equal."""
         for container in self.watch.containers:
             if container.managed and isinstance(container.holder, (dict, list)):
                 for key, item in zip(*container.now(), strict=True):

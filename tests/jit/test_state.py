@@ -526,11 +526,11 @@ def test_a_float_argument_that_is_put_somewhere_is_a_plain_number_there() -> Non
         kept["rate"] = rate
         return x * rate
 
+    compiled = nc.jit_compile(step)
     with pytest.warns(nc.jit.JitWarning, match="changes kept"):
-        compiled = nc.jit_compile(step)
-        for rate in (0.5, 0.25):
-            assert compiled(nc.ones(1), rate).item() == rate
-            assert type(kept["rate"]) is float
+        compiled(nc.ones(1), 0.75)
+    assert type(kept["rate"]) is float
+    assert compiled(nc.ones(1), 0.25).item() == kept["rate"] == 0.25
 
 
 def test_a_learning_rate_that_is_set_to_what_it_is() -> None:
@@ -541,11 +541,12 @@ def test_a_learning_rate_that_is_set_to_what_it_is() -> None:
         optimizer.param_groups[0]["lr"] = rate
         return weight * 2
 
+    compiled = nc.jit_compile(step)
     with pytest.warns(nc.jit.JitWarning, match="by hand"):
-        compiled = nc.jit_compile(step)
-        for rate in (0.5, 0.5, 0.25, 0.5):
-            compiled(rate)
-            assert optimizer.param_groups[0]["lr"] == rate
+        compiled(0.5)
+    for rate in (0.5, 0.25, 0.5):
+        compiled(rate)
+        assert optimizer.param_groups[0]["lr"] == rate
 
 
 def test_requires_grad_that_a_function_changes() -> None:
@@ -555,11 +556,16 @@ def test_requires_grad_that_a_function_changes() -> None:
         weight.requires_grad_(train)
         return x * 2
 
+    compiled = nc.jit_compile(step)
+    compiled(nc.ones(1), True)
     with pytest.warns(nc.jit.JitWarning, match="requires a gradient"):
-        compiled = nc.jit_compile(step)
-        for train in (True, False, False, True, True, False):
-            compiled(nc.ones(1), train)
-            assert weight.requires_grad is train
+        compiled(nc.ones(1), False)
+    for train in (False, False):
+        compiled(nc.ones(1), train)
+        assert weight.requires_grad is train
+    with pytest.warns(nc.jit.JitWarning, match="requires a gradient"):
+        compiled(nc.ones(1), True)
+    assert weight.requires_grad
 
 
 def test_strides_of_results_are_those_of_the_function() -> None:
@@ -580,6 +586,7 @@ def test_a_graph_without_a_way_back_is_told_to_whom_goes_back() -> None:
         optimizer.step()
         return result
 
+    compiled = nc.jit_compile(step)
     with pytest.warns(nc.jit.JitWarning, match="no way back"):
-        compiled = nc.jit_compile(step)
-        assert [compiled(nc.ones(2, 2))[0, 0].item() for _ in range(3)] == [1.0, 0.25, 0.0]
+        assert compiled(nc.ones(2, 2))[0, 0].item() == 1.0
+    assert [compiled(nc.ones(2, 2))[0, 0].item() for _ in range(2)] == [0.25, 0.0]

@@ -11,6 +11,7 @@ import pytest
 import netcl as nc
 import netcl.nn.functional as F
 from netcl.autograd import tape
+from netcl.core import probe
 
 RNG = np.random.default_rng(3)
 
@@ -173,7 +174,9 @@ def test_second_derivatives_go_through_casts(device, torch):
     def second(lib):
         a, b = lib.tensor(x, requires_grad=True), lib.tensor(w, requires_grad=True)
         with lib.autocast("cpu", dtype=lib.bfloat16):
-            loss = lib.exp(a @ b * 0.1).sum()
+            product = a @ b
+            assert product.dtype is lib.bfloat16
+            loss = lib.exp(product * 0.1).sum()
         (first,) = lib.autograd.grad(loss, [a], create_graph=True)
         return lib.autograd.grad((first * first).sum(), [a, b])
 
@@ -420,8 +423,9 @@ def test_bodies_of_composites_are_not_cast(device):
 
 
 def test_supports_fp16_is_what_a_probe_found(device):
-    assert nc.amp.supports_fp16(device) is device.supports_fp16 is device.capabilities.fp16
-    assert isinstance(nc.amp.supports_fp16(), bool)
+    assert nc.amp.supports_fp16(device) is device.supports_fp16 is probe.measure(device).fp16
+    with device:
+        assert nc.amp.supports_fp16() is device.supports_fp16
 
 
 # ---- Functions ---------------------------------------------------------------------------------------------------

@@ -191,6 +191,17 @@ def test_wrong_results_of_a_probe_are_an_error(dev: Device, monkeypatch: pytest.
     assert "wrong results" in (Device(dev.index, dev.kind_index, dev.kind, dev.cl_device).error or "")
 
 
+@pytest.mark.parametrize(
+    ("ability", "source", "extension"), [("fp16", "_FP16", "cl_khr_fp16"), ("fp64", "_FP64", "cl_khr_fp64")]
+)
+def test_what_a_device_can_do_is_claimed_and_then_shown(
+    dev: Device, monkeypatch: pytest.MonkeyPatch, ability: str, source: str, extension: str
+) -> None:
+    assert getattr(probe.measure(dev), ability) is (extension in dev.cl_device.extensions.split())
+    monkeypatch.setattr(probe, source, getattr(probe, source).replace("2.0f", "2.5f"))
+    assert not getattr(probe.measure(dev), ability)
+
+
 def test_the_default_has_a_reason() -> None:
     assert default_device().error is None
     assert default_reason()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 
 import numpy as np
@@ -117,26 +118,53 @@ def test_a_failed_plan_leaves_its_values_pending_and_is_tried_again(monkeypatch)
     assert replay is not None
 
 
+def test_each_thread_records_for_itself():
+    found = []
+
+    def work() -> None:
+        x = host(3) + 1
+        found.append((value.trace_for(x.device), x._value.buffer is None))
+
+    with nc.eager():
+        (host(3) + 1).numpy()
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        own = value.trace_for(nc.current_device())
+    assert [(trace is not own, pending) for trace, pending in found] == [(True, True)]
+
+
 def test_threads_record_and_read_at_the_same_time():
-    x = host(100)
+    data = host(100)
+    x = data * 2  # pending, in this thread: each of the others needs it
     errors = []
+    start = threading.Barrier(4)
 
     def work(number: int) -> None:
         try:
+            start.wait()
             y = x
-            for _ in range(30):
+            for step in range(30):
                 y = y * 1.0 + number
-                if number % 2:
+                if step % 3 == 0:
+                    parts = y.reshape(10, 10)[:, step // 3 :].softmax(1)  # a composite: each new plan expands it
+                    np.testing.assert_allclose(parts.sum(1).numpy(), np.ones(10), rtol=1e-5)
+                elif number % 2:
                     y.numpy()
-            np.testing.assert_allclose(y.numpy(), x.numpy() + 30 * number, rtol=1e-4)
+            np.testing.assert_allclose(y.numpy(), data.numpy() * 2 + 30 * number, rtol=1e-4)
         except Exception as error:
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # they change in the middle of an operation
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
     assert not errors
 
 

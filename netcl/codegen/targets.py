@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from netcl.core.device import Device
 from netcl.core.pocl import cpu_flags
 
 
@@ -16,7 +17,6 @@ class Target:
     work_per_item: int  # elements that make another work-item worth its start
     group_size: int  # gpu: work-items in a group
     max_groups: int  # gpu: groups in a launch; more work loops
-    vector_bytes: int = 64  # cpu: one register
     vendor: str = ""  # what tile sizes are looked up by, see tiles.py: lower case, "" where it does not matter
     architecture: str = ""  # cpu: avx512, avx2, neon
     device: str = ""
@@ -31,21 +31,21 @@ class Target:
         return 1
 
 
-def target_for(device: object) -> Target:
+def target_for(device: Device) -> Target:
     """The Target of a device (its `target`, compute units and limits)."""
-    units = device.capabilities.compute_units  # type: ignore[attr-defined]
-    group = min(256, device.capabilities.max_work_group_size)  # type: ignore[attr-defined]
+    units = device.capabilities.compute_units
+    group = min(256, device.capabilities.max_work_group_size)
     return Target(
-        kind=device.target,  # type: ignore[attr-defined]
+        kind=device.target,
         work_items=units * 4,
         work_per_item=8192,
         group_size=1 << (group.bit_length() - 1),
         max_groups=max(64, units * 16),
-        vendor=device.cl_device.vendor.strip().lower(),  # type: ignore[attr-defined]
-        architecture=cpu_architecture(cpu_flags()) if device.kind == "cpu" else "",  # type: ignore[attr-defined]
-        device=device.name.lower(),  # type: ignore[attr-defined]
-        doubles=device.target == "cpu" and device.capabilities.fp64,  # type: ignore[attr-defined]
-        bf16_dot=device.capabilities.bf16_dot,  # type: ignore[attr-defined]
+        vendor=device.cl_device.vendor.strip().lower(),
+        architecture=cpu_architecture(cpu_flags()) if device.kind == "cpu" else "",
+        device=device.name.lower(),
+        doubles=device.target == "cpu" and device.capabilities.fp64,
+        bf16_dot=device.capabilities.bf16_dot,
     )
 
 

@@ -14,7 +14,7 @@ from netcl.core import cache, debug, pocl, program, runtime
 if TYPE_CHECKING:
     from netcl.core.device import Device
 
-_FORMAT = 3  # change it when a probe changes, so that stored answers are asked for anew
+_FORMAT = 4  # change it when a probe changes, so that stored answers are asked for anew
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +28,8 @@ class Capabilities:
     float_vector_width: int
     compute_units: int
     max_work_group_size: int
-    local_memory: int
     global_memory: int
     max_allocation: int
-    unified_memory: bool
-    int64_atomics: bool
     bf16_dot: bool
 
 
@@ -99,23 +96,15 @@ kernel void probe(global float *x, global int *info) {
     if (i == 0) info[0] = get_max_sub_group_size();
 }
 """
-_INT64_ATOMICS = """
-#pragma OPENCL EXTENSION cl_khr_int64_base_atomics : enable
-kernel void probe(global float *x, global long *info) {
-    int i = get_global_id(0);
-    x[i] = x[i] * 2.0f + 1.0f;
-    atom_add(info, 4294967296L);
-}
-"""
 _ITEMS = 64
 
 
 def _run(device: Device, source: str, group: int = _ITEMS) -> np.ndarray[Any, Any]:
-    """Run a probe over 64 items; its int32 info words. RuntimeError if it fails or computes a wrong result."""
+    """Run a probe over 64 items; its int32 info word. RuntimeError if it fails or computes a wrong result."""
     cl = runtime.cl()
     kernel = cl.Kernel(program.build(device, source), "probe")
     x = np.arange(_ITEMS, dtype=np.float32)
-    info = np.zeros(2, np.int32)
+    info = np.zeros(1, np.int32)
     flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
     try:
         x_mem = cl.Buffer(device.context, flags, hostbuf=x)
@@ -136,7 +125,7 @@ def _run(device: Device, source: str, group: int = _ITEMS) -> np.ndarray[Any, An
 def _proven(
     device: Device, what: str, claimed: bool, source: str, group: int = _ITEMS
 ) -> np.ndarray[Any, Any] | None:
-    """The probe's info words if the device claims the ability and shows it, else None."""
+    """The probe's info word if the device claims the ability and shows it, else None."""
     # A compiler may abort the whole process on what it never claimed to know; so only claims are put to the test.
     if not claimed:
         return None
@@ -153,7 +142,6 @@ def measure(device: Device) -> Capabilities:
     found = device.cl_device
     extensions = set(found.extensions.split())
     subgroups = _proven(device, "sub-groups", bool(extensions & {"cl_khr_subgroups", "cl_intel_subgroups"}), _SUBGROUPS)
-    atomics = _proven(device, "64-bit atomics", "cl_khr_int64_base_atomics" in extensions, _INT64_ATOMICS)
     return Capabilities(
         fp16=_proven(device, "fp16", "cl_khr_fp16" in extensions, _FP16) is not None,
         fp64=_proven(device, "fp64", "cl_khr_fp64" in extensions, _FP64) is not None,
@@ -162,12 +150,9 @@ def measure(device: Device) -> Capabilities:
         float_vector_width=int(found.native_vector_width_float or 1),
         compute_units=int(found.max_compute_units),
         max_work_group_size=int(found.max_work_group_size),
-        local_memory=int(found.local_mem_size),
         global_memory=int(found.global_mem_size),
         max_allocation=int(found.max_mem_alloc_size),
-        unified_memory=bool(found.host_unified_memory),
         bf16_dot=_proven(device, "bf16 dot", _claims_bf16_dot(device), _BF16_DOT, 1) is not None,
-        int64_atomics=atomics is not None and int(atomics.view(np.int64)[0]) == _ITEMS * 2**32,
     )
 
 

@@ -20,6 +20,11 @@ def position(coordinates: Coordinates, strides: tuple[int, ...]) -> Index:
     return found
 
 
+def reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """How far from the first element of an array all of it lies."""
+    return sum(abs(stride) * size for stride, size in zip(strides, shape, strict=True))
+
+
 def operands_at(node: Node, coordinates: Coordinates, bindings: Mapping[Node, Layout]) -> list[Pair]:
     """What has to be known before a node can be evaluated at coordinates: its operands, or the indices of its load."""
     if node in bindings:

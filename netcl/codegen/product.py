@@ -13,15 +13,13 @@ from typing import Any
 
 from netcl.codegen import expressions as cl
 from netcl.codegen import index as ix
-from netcl.codegen.accesses import loads, overwritable
+from netcl.codegen.accesses import loads, overwritable, reach
 from netcl.codegen.emitter import Emitter, Value
 from netcl.codegen.ir import KernelSource, Layout, Node, Shape
 from netcl.codegen.operands import Operand, operand
 from netcl.codegen.targets import Target
 from netcl.codegen.views import Coordinates
 from netcl.core import dtypes
-
-INT_LIMIT = 2**31 - 2**16  # offsets below this, and a vector or a tile beyond them, fit an int
 
 
 @dataclass
@@ -86,7 +84,7 @@ class Product:
         self.b = operand(kernel.node.src[1], kernel.bindings)
         self.accumulator = dtypes.accumulator(kernel.node.dtype)
         self.flops = 2 * self.batch * self.m * self.n * self.k
-        self.index = "long" if max(self._reaches()) >= INT_LIMIT else "int"
+        self.index = target.index_type(self._reaches())
         self.emitter = Emitter(kernel.bindings, self.index)
         loops = [pair for pair in (("z", self.batch), ("m", self.m), ("v", self.n)) if pair[1] != 1]
         for axis, (loop, size) in enumerate(loops):
@@ -98,9 +96,7 @@ class Product:
         reaches = [prod(node.shape) for node, _ in self.kernel.outputs] + [self.batch * self.m * self.n]
         layouts = [(node.shape, layout.strides) for node, layout in self.kernel.bindings.items()]
         layouts += [(source.shape, o.strides) for source, o in zip(self.kernel.node.src, (self.a, self.b), strict=True)]
-        for shape, strides in layouts:
-            reaches.append(sum(abs(stride) * size for stride, size in zip(strides, shape, strict=True)))
-        return reaches
+        return reaches + [reach(shape, strides) for shape, strides in layouts]
 
     # ---- operands ----
 

@@ -7,17 +7,17 @@ from math import prod
 
 from netcl.codegen import expressions as cl
 from netcl.codegen import index as ix
-from netcl.codegen.accesses import loads, overwritable, position
+from netcl.codegen.accesses import loads, overwritable, position, reach
 from netcl.codegen.emitter import Emitter, Scope, Value
 from netcl.codegen.ir import KernelSource, Layout, Node, Shape, contiguous_strides, indent
 from netcl.codegen.reductions import accumulator_dtype, combine, fold, identity
-from netcl.codegen.targets import Target
+from netcl.codegen.targets import TURNS, Target
 from netcl.codegen.totals import Partial, partials_in, partials_out, scratch_words
 from netcl.codegen.views import Coordinates
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
 
-BLOCK = 64  # turns of a loop after which a running sum is put aside, so that long float32 sums stay accurate
+BLOCK = TURNS
 LONG_ROW = 4096  # elements of a row from which on its sum is a double where the totals are
 
 
@@ -55,11 +55,25 @@ class Rows:
         shape = kernel.shape
         self.outer = [axis for axis in range(len(shape)) if axis not in kernel.inner]
         self.inner = sorted(kernel.inner)
-        largest = max((prod(n.shape) for n in [*kernel.bindings, *(o for o, _ in kernel.outputs)]), default=1)
-        self.index_type = "long" if max(prod(shape), largest) >= 2**31 - 2**16 else "int"
+        self.index_type = target.index_type(self._reaches())
         self.emitter = Emitter(kernel.bindings, self.index_type)
         self.stand_in: dict[Node, Node] = {}  # results in whose memory another value is put for now
         self._choose_loops()
+
+    def _reaches(self) -> list[int]:
+        """How far from its first element anything lies that the kernel may touch, and what it counts to on the way."""
+        bindings = self.kernel.bindings
+        stack = [*(r.node for r in self.kernel.reductions), *(node for node, _ in self.kernel.outputs)]
+        seen = set(stack)
+        reaches = [prod(self.kernel.shape)]
+        reaches += [reach(node.shape, layout.strides) for node, layout in bindings.items()]
+        while stack:
+            node = stack.pop()
+            reaches.append(prod(node.shape))
+            new = {n for n in node.src if node not in bindings} - seen
+            seen |= new
+            stack.extend(new)
+        return reaches
 
     def _choose_loops(self) -> None:
         shape = self.kernel.shape

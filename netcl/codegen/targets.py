@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from netcl.core.device import Device
 from netcl.core.pocl import cpu_flags
+
+TURNS = 64  # of a loop after which a running sum is put aside, so that long float32 sums stay accurate
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,13 @@ class Target:
             if size >= lanes:
                 return lanes
         return 1
+
+    def index_type(self, reaches: Iterable[int]) -> str:
+        """The C type of offsets, none of which is beyond the largest of `reaches`. A loop's variable ends up to one
+        step behind them: a vector or a tile, or, where all work-items go through a loop in step, a block of turns of
+        them all."""
+        step = 2**16 if self.kind == "cpu" else max(2**16, self.max_groups * self.group_size * TURNS)
+        return "long" if max(reaches) >= 2**31 - step else "int"
 
 
 def target_for(device: Device) -> Target:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from math import prod
 
 from netcl.codegen import expressions as cl
+from netcl.codegen.accesses import reach
 from netcl.codegen.emitter import Emitter
 from netcl.codegen.ir import KernelSource, Layout, Node
 from netcl.codegen.operands import operand
 from netcl.codegen.targets import Target
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
-
-INT_LIMIT = 2**31 - 2**16
 
 
 class Writer:
@@ -23,10 +22,8 @@ class Writer:
         self.target = target
         in_memory = [source for source in node.src if source.op != "scalar"]  # those come last, as arguments
         self.operands = [operand(source, bindings) for source in in_memory]
-        reaches = [prod(node.shape)]
-        for source, found in zip(in_memory, self.operands, strict=True):
-            reaches.append(sum(abs(stride) * size for stride, size in zip(found.strides, source.shape, strict=True)))
-        self.index = "long" if max(reaches) >= INT_LIMIT else "int"
+        reaches = [reach(source.shape, found.strides) for source, found in zip(in_memory, self.operands, strict=True)]
+        self.index = target.index_type([prod(node.shape), *reaches])
         self.emitter = Emitter(bindings, self.index)
 
     def pointer(self, number: int) -> str:

@@ -95,8 +95,9 @@ def chosen(
     valid = (indices >= 0) & (indices < shape[axis])
     kept = indices == indices if ignore_index is None else indices != ignore_index
     valid = valid | kept.logical_not()
-    indices = apply("check", (indices, valid, site)).to(dtypes.int32)
-    hot = iota(shape, axis, target._value.device, dtypes.int32) == indices
+    narrow = dtypes.int32 if shape[axis] < 2**31 else dtypes.int64
+    indices = apply("check", (indices, valid, site)).to(narrow)
+    hot = iota(shape, axis, target._value.device, narrow) == indices
     counts = kept.to(wide)
     if weight is not None:
         counts = picked_weight(target, weight, wide).unsqueeze(axis) * counts

@@ -8,6 +8,8 @@
 (netcl.bfloat16, netcl.float32)
 """
 
+from typing import Any
+
 from netcl.amp.custom import custom_bwd, custom_fwd
 from netcl.amp.grad_scaler import GradScaler
 from netcl.autograd.autocast import (
@@ -27,9 +29,9 @@ __all__ = [
 ]  # fmt: skip
 
 
-def supports_fp16(device: object = None) -> bool:
+def supports_fp16(device: Any = None) -> bool:
     """Whether a device computes with float16 itself, found by running a kernel on it.
 
     float16 and bfloat16 work on every device: where this is False they are storage, and arithmetic is float32.
     """
-    return _device(device).supports_fp16  # type: ignore[arg-type]
+    return _device(device).supports_fp16

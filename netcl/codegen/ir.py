@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,20 @@ class Node:
         sources = ", ".join(f"%{source.number}" for source in self.src)
         argument = "" if self.arg is None else f" {self.arg}"
         return f"%{self.number} = {self.op}({sources}){argument} : {self.dtype.name}{list(self.shape)}"
+
+
+def walk(starts: Iterable[Node], ends: Callable[[Node], bool]) -> Iterator[Node]:
+    """Nodes and what they are computed from, each once, and nothing that lies behind one for which `ends` is true."""
+    seen: set[Node] = set()
+    stack = list(starts)
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        yield node
+        if not ends(node):
+            stack.extend(node.src)
 
 
 def is_costly(node: Node) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from netcl.codegen import expressions as cl
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
@@ -35,12 +37,12 @@ def combine(op: str, left: str, right: str, dtype: DType, lanes: int) -> str:
     return cl.select_mask(f"({left} {sign} {right}) | ({left} != {left})", left, right, lanes)
 
 
-def fold(op: str, name: str, dtype: DType, lanes: int, fresh: object) -> tuple[list[str], str]:
+def fold(op: str, name: str, dtype: DType, lanes: int, fresh: Callable[[str], str]) -> tuple[list[str], str]:
     """Statements that fold a vector's lanes in halves, and the name of the scalar left."""
     lines = []
     while lanes > 1:
         lanes //= 2
-        folded = fresh("h")  # type: ignore[operator]
+        folded = fresh("h")
         text = combine(op, f"{name}.lo", f"{name}.hi", dtype, lanes)
         lines.append(f"const {cl.compute_type(dtype, lanes)} {folded} = {text};")
         name = folded

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 
 from netcl.codegen import expressions as cl
-from netcl.codegen.ir import Node, indent, is_costly
+from netcl.codegen.ir import Node, indent, is_costly, walk
 from netcl.codegen.reductions import accumulator_dtype, combine, identity
 from netcl.codegen.rows import BLOCK, Reduction, Rows
 from netcl.codegen.views import Coordinates
@@ -23,14 +23,11 @@ LONG_LOOP = 16  # iterations after which a running sum is put aside, so that lon
 def _at_same_place(node: Node, read: Container[Node]) -> list[Node]:
     """The elementwise nodes that a node is computed from at its own coordinates, itself among them; not those that
     are read from memory, nor what lies behind them."""
-    found: list[Node] = []
-    stack = [node]
-    while stack:
-        current = stack.pop()
-        if current.primitive.kind in ("elementwise", "compare") and current not in found and current not in read:
-            found.append(current)
-            stack.extend(current.src)
-    return found
+
+    def ends(other: Node) -> bool:
+        return other.primitive.kind not in ("elementwise", "compare") or other in read
+
+    return [other for other in walk([node], ends) if not ends(other)]
 
 
 class CpuRows(Rows):

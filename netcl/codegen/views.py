@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from netcl.codegen import index
 from netcl.codegen.index import Index
 from netcl.codegen.ir import Node, Shape
@@ -86,14 +88,14 @@ def padding_conditions(node: Node, coordinates: Coordinates) -> list[tuple[Index
     return conditions
 
 
-def strided(node: Node, stop: object) -> tuple[Node, tuple[int, ...], int] | None:
+def strided(node: Node, stop: Callable[[Node], bool]) -> tuple[Node, tuple[int, ...], int] | None:
     """The node under a chain of views as (base, strides, offset) of the base's contiguous elements.
 
     `stop(node)` says where the chain ends. None where the views cannot be written with strides.
     """
     variables = tuple(index.variable(f"x{axis}", size) for axis, size in enumerate(node.shape))
     base, coordinates = node, variables
-    while not stop(base):  # type: ignore[operator]
+    while not stop(base):
         if base.primitive.kind != "view" or base.op == "pad":
             return None
         coordinates = operand_coordinates(base, coordinates)[0]

@@ -5,7 +5,7 @@ Everything else is evaluated inside the kernels that need it, as long as the sch
 
 from __future__ import annotations
 
-from netcl.codegen.ir import Node
+from netcl.codegen.ir import Node, walk
 from netcl.codegen.views import strided, strided_input
 from netcl.graph.reasons import BY_ADDRESS
 
@@ -36,7 +36,7 @@ def forced(nodes: list[Node], stages: Stages) -> set[Node]:
     """Nodes that are anchors whatever else is: see the top of the file, and what a stage leaves for others."""
     found: set[Node] = set()
     for node in nodes:
-        if node.primitive.kind in ("reduce", *BY_ADDRESS):
+        if _is_kernel(node):
             found.add(node)
         if node.primitive.kind in BY_ADDRESS:
             found.update(base for base in map(operand_base, node.src) if not is_source(base))
@@ -56,16 +56,11 @@ def _under_views(node: Node) -> Node:
 
 def _is_computed(node: Node) -> bool:
     """Whether an elementwise node is made of reductions or products, not just of what is there."""
-    stack, seen = [node] if node.primitive.kind == "elementwise" else [], set()
-    while stack:
-        current = stack.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        if current.primitive.kind in ("reduce", *BY_ADDRESS):
-            return True
-        stack.extend(current.src)
-    return False
+    return node.primitive.kind == "elementwise" and any(map(_is_kernel, walk([node], _is_kernel)))
+
+
+def _is_kernel(node: Node) -> bool:
+    return node.primitive.kind in ("reduce", *BY_ADDRESS)
 
 
 def ranks(nodes: list[Node]) -> dict[Node, int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from netcl.codegen import contraction, library, rowwise
 from netcl.codegen.horizontal import merge_small
-from netcl.codegen.ir import KernelSource, Layout, Node, contiguous_strides
+from netcl.codegen.ir import KernelSource, Layout, Node, contiguous_strides, walk
 from netcl.codegen.targets import target_for
 from netcl.codegen.views import strided, strided_input
 from netcl.core import debug, dtypes, launch, program
@@ -310,48 +310,18 @@ class Builder:
 
 def _reachable(wanted: set[Node]) -> list[Node]:
     """Everything that the wanted nodes need, in topological order."""
-    seen: set[Node] = set()
-    stack = list(wanted)
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            stack.extend(node.src)
-    return sorted(seen, key=lambda node: node.number)
+    return sorted(walk(wanted, lambda node: False), key=lambda node: node.number)
 
 
 def _read_by(kernel: Kernel, anchors: set[Node]) -> set[Node]:
     """The anchors that a kernel's values are computed from."""
-    found: set[Node] = set()
-    seen: set[Node] = set()
-    stack = [source for node in kernel.placed for source in node.src]
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if node in anchors:
-            found.add(node)
-        else:
-            stack.extend(node.src)
-    return found
+    sources = [source for node in kernel.placed for source in node.src]
+    return {node for node in walk(sources, anchors.__contains__) if node in anchors}
 
 
 def loads(kernel: Kernel, bindings: dict[Node, Layout]) -> dict[Node, Layout]:
     """The bindings that a kernel really reads."""
-    used: dict[Node, Layout] = {}
-    seen: set[Node] = set()
-    stack = list(kernel.placed)
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if node in bindings:
-            used[node] = bindings[node]
-        else:
-            stack.extend(node.src)
-    return used
+    return {node: bindings[node] for node in walk(kernel.placed, bindings.__contains__) if node in bindings}
 
 
 def _sweeps(kernel: Kernel) -> dict[Node, int]:

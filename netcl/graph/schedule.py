@@ -12,7 +12,7 @@ from itertools import count
 from math import prod
 
 from netcl.codegen import index as ix
-from netcl.codegen.ir import Node, is_costly
+from netcl.codegen.ir import Node, is_costly, walk
 from netcl.codegen.views import Coordinates, operand_coordinates
 from netcl.graph.anchors import Stages, forced, is_source, operand_base, ranks
 from netcl.graph.kernel import Kernel, in_order, placements, space_of, spread, squeeze
@@ -94,15 +94,11 @@ class Scheduler:
 
     def _below(self, *nodes: Node) -> set[Node]:
         """What has to be evaluated for nodes: what they are made of, down to anchors and sources."""
-        below: set[Node] = set()
-        stack = [source for node in nodes for source in node.src]
-        while stack:
-            current = stack.pop()
-            if current in below or current in self.anchors or is_source(current):
-                continue
-            below.add(current)
-            stack.extend(current.src)
-        return below
+        sources = [source for node in nodes for source in node.src]
+        return {node for node in walk(sources, self._is_there) if not self._is_there(node)}
+
+    def _is_there(self, node: Node) -> bool:
+        return node in self.anchors or is_source(node)
 
     # ---- placing ----
 
@@ -138,22 +134,13 @@ class Scheduler:
         """The anchors and the sources that evaluating a node reads directly."""
         anchors: set[Node] = set()
         inputs: set[Node] = set()
-        seen: set[Node] = set()
-        stack = list(node.src)
-        while stack:
-            current = stack.pop()
-            if current in seen:
-                continue
-            seen.add(current)
-            if is_source(current):
+        for length, current in enumerate(walk(node.src, self._is_there), 1):
+            if self._is_there(current):
                 inputs.add(current)
-            elif current in self.anchors:
-                anchors.add(current)
-                inputs.add(current)
-            else:
-                stack.extend(current.src)
-                if len(seen) > MAX_CHAIN and current.primitive.kind == "elementwise":
-                    raise ChainTooLong(current)
+                if not is_source(current):
+                    anchors.add(current)
+            elif length > MAX_CHAIN and current.primitive.kind == "elementwise":
+                raise ChainTooLong(current)
         return anchors, inputs
 
     def _join(self, kernel: Kernel, node: Node) -> Reason | None:

@@ -286,8 +286,11 @@ def jit_compile(function: Callable | None = None, *, fullgraph: bool = False) ->
         return functools.partial(jit_compile, fullgraph=fullgraph)
     if not callable(function):
         raise TypeError(f"jit_compile: expected a function or a Module, got {type(function).__name__}")
-    if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
-        raise TypeError(f"jit_compile: {function.__name__} is a generator; compile the function that it calls instead")
+    kinds = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+    if any(kind(function) for kind in kinds):
+        raise TypeError(
+            f"jit_compile: {function.__name__} is a generator or a coroutine; compile a function that it calls instead"
+        )
     return Compiled(function, fullgraph)
 
 

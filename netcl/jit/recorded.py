@@ -22,9 +22,12 @@ from netcl.graph.live import Live, plain
 from netcl.graph.primitives import composite
 from netcl.graph.value import Trace, Value
 from netcl.jit.recorder import Recorder, evaluate
+from netcl.jit.signature import hooks_of
 from netcl.jit.watch import CONSTANTS, Container, Watch
 from netcl.storage import sharing
 from netcl.tensor import Tensor
+
+LARGEST_ARRAY = 1024  # elements of a NumPy array that are compared at each call
 
 
 class CannotRepeat(Exception):
@@ -86,7 +89,8 @@ class Recorded:
     returns: Any = None
     fixed: set[int] = field(default_factory=set)  # floats whose value was looked at
     asked: list[Callable[[list[Any]], bool]] = field(default_factory=list)  # what has to be true of the floats
-    states: list[tuple] = field(default_factory=list)  # (shape, dtype, device, tracked, leaf) of each tensor before
+    states: list[tuple] = field(default_factory=list)  # (shape, dtype, device, tracked, leaf, hooks) of each before
+    arrays: list[tuple[Any, bytes]] = field(default_factory=list)  # small NumPy arrays, and what was in them
     missing: list[bool] = field(default_factory=list)  # which of them had no gradient
     gradient_pairs: list[tuple[int, int]] = field(default_factory=list)  # (tensor, its gradient, also found elsewhere)
     flush: bool = False
@@ -151,9 +155,10 @@ class Analysis:
         if recorder.unsettled is not None:
             raise Unsettled(recorder.unsettled)
         recorded.states = [
-            (v.shape, v.dtype, v.device, tracked, node is None)
-            for v, (tracked, node) in zip(recorder.before, recorder.tracked, strict=True)
+            (v.shape, v.dtype, v.device, tracked, node is None, bool(hooks))
+            for v, (tracked, node), hooks in zip(recorder.before, recorder.tracked, recorder.hooked, strict=True)
         ]
+        self._unseen()
         recorded.missing = [gradient is None for gradient in recorder.gradients]
         pairs = [(n, self.watch.number(gradient)) for n, gradient in enumerate(recorder.gradients)]
         recorded.gradient_pairs = [
@@ -170,6 +175,21 @@ class Analysis:
         recorded.fixed, recorded.asked = recorder.fixed, recorder.asked
         recorded.confirmed = not self.watch.doubts
         return recorded
+
+    def _unseen(self) -> None:
+        """What is not in a container, and may not change."""
+        for number, tensor in enumerate(self.watch.tensors):
+            if hooks_of(tensor) != self.recorder.hooked[number]:
+                raise CannotRepeat(f"it changes the hooks of {self.watch.names[number]}")
+        for function, name in self.watch.bare:
+            if function.__dict__:
+                raise CannotRepeat(f"it changes {name}")
+        copied = self.recorder.copied
+        self.recorded.arrays = [
+            (array, array.tobytes())
+            for array in self.watch.arrays.values()
+            if array.size <= LARGEST_ARRAY and not any(array is other for other in copied)
+        ]
 
     # ---- where something is ----
 

@@ -17,6 +17,7 @@ from netcl.autograd import tape
 from netcl.graph.effects import surroundings
 from netcl.graph.live import Live, evaluator, peek
 from netcl.graph.value import Trace, Value, _pending, user_line
+from netcl.jit.signature import hooks_of
 from netcl.jit.watch import Watch
 from netcl.storage import sharing
 from netcl.tensor import Tensor
@@ -56,6 +57,8 @@ class Recorder:
         self.graded: set[int] = set()
         self.before: list[Value] = []
         self.tracked: list[tuple[bool, Any]] = []  # of each tensor: requires_grad and grad_fn
+        self.copied: list[np.ndarray] = []  # arrays that tensors are made of at each call
+        self.hooked: list[list[Any]] = []  # the hooks of each tensor
         self.sharing: list[tuple] = []  # which tensors share elements, before
         self.gradients: list[Tensor | None] = []
         self.managed: list[Any] = []  # the effects' own numbers, to see that nobody else changes them
@@ -83,6 +86,7 @@ class Recorder:
         self.sharing = sharing(self.watch.tensors)
         self.tracked = [(tensor._tracked, tensor._node) for tensor in self.watch.tensors]
         self.gradients = [tensor.grad for tensor in self.watch.tensors]
+        self.hooked = [hooks_of(tensor) for tensor in self.watch.tensors]
         self._renew_floats()
         self.managed = self.managed_numbers()
         self.first_node = next(tape._numbers)
@@ -254,6 +258,7 @@ class Recorder:
             self.uploads.remove(value)  # state that is made once
         elif isinstance(data, np.ndarray) and id(data) in self.watch.arrays:
             value.origin = (self.token, ("array", (data, dtype)))
+            self.copied.append(data)
         elif isinstance(data, np.ndarray) or _holds_arrays(data):
             self.give_up(f"it makes a tensor of an array that may change, at {user_line()}")
 

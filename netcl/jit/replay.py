@@ -102,7 +102,9 @@ class Replay:
             for number, missing in enumerate(recorded.missing)
             if not missing or recorded.states[number][3]
         ]
-        self.takeable = [k for k, number in enumerate(self.operands) if number in written]
+        where = [*(where for _, where in recorded.writes), *(where for where, _, _ in recorded.made)]
+        passed_on = {what[1] for what in where if what[0] == "operand"}  # its elements are also what something becomes
+        self.takeable = [k for k, number in enumerate(self.operands) if number in written and k not in passed_on]
         replaced = self._replaced_gradients()
         self.replaced, self.heirs = list(replaced), list(replaced.values())
         self.places_of_old = [len(self.operands) + k for k in range(len(replaced))]
@@ -178,6 +180,9 @@ class Replay:
         for number, tensor in self.shared:
             if arguments[number] is not tensor:
                 return None
+        for array, content in recorded.arrays:
+            if array.tobytes() != content:
+                return None
         for cell, content in self.cells:
             now = cell.cell_contents
             if now is not content and not equal(now, content):
@@ -231,7 +236,8 @@ class Replay:
         return all(self._as_before(number, tensor) for number, tensor in enumerate(tensors))
 
     def _as_before(self, number: int, tensor: Tensor) -> bool:
-        return (tensor._value.device, tensor._tracked, tensor._node is None) == self.recorded.states[number][2:]
+        hooked = bool(tensor._hooks or tensor._accumulate_hooks)
+        return (tensor._value.device, tensor._tracked, tensor._node is None, hooked) == self.recorded.states[number][2:]
 
     def _fits(self, tensors: list[Any]) -> bool:
         """Whether the tensors have the shapes, dtypes and devices that they had."""

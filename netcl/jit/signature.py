@@ -39,6 +39,10 @@ class Arguments:
             key += (value.shape, value.dtype, value.device, item._tracked, item._node is None, alias)
             if alias < 0:
                 self.tensors.append(item)
+            if item._hooks or item._accumulate_hooks:
+                for hook in hooks_of(item):
+                    key.append(_Identity(hook))
+                    self.objects.append(hook)
         elif kind is float or isinstance(item, np.floating):
             key.append(float)
             self.floats.append(float(item))
@@ -57,6 +61,11 @@ class Arguments:
             self.arrays = self.arrays or isinstance(item, np.ndarray)
             key.append(_Identity(item))
             self.objects.append(item)
+
+
+def hooks_of(tensor: Tensor) -> list[Any]:
+    """The functions that see a leaf's gradient."""
+    return [*(tensor._hooks or {}).values(), *(tensor._accumulate_hooks or {}).values()]
 
 
 class _Identity:
@@ -101,6 +110,10 @@ def plain_items(item: Any) -> Any:
         return kind(plain_items(part) for part in item)
     if kind is dict:
         return {name: plain_items(part) for name, part in item.items()}
+    if not isinstance(item, Tensor):  # an object of the user's own: its attributes
+        attributes = getattr(item, "__dict__", None)
+        if type(attributes) is dict:
+            attributes.update((name, peek(part)) for name, part in attributes.items() if type(part) is Live)
     return item
 
 

@@ -122,6 +122,7 @@ class Watch:
         self.shared: set[int] = set()  # arguments that can be reached otherwise too
         self.containers: list[Container] = []
         self.arrays: dict[int, np.ndarray] = {}
+        self.bare: list[tuple[types.FunctionType, str]] = []  # functions without attributes
         self.doubts: list[str] = []  # what may differ from call to call without being seen
         self._numbers: dict[int, int] = {}
         self._seen: set[int] = set()
@@ -186,6 +187,10 @@ class Watch:
             self._grad(item, name)
             self.holders[self._numbers[id(item)]] += 1
             self.gradient_of.pop(self._numbers[id(item)], None)
+            for hooks in (item._hooks, item._accumulate_hooks):
+                if hooks and id(hooks) not in self._seen:
+                    self._seen.add(id(hooks))
+                    self._contents(Container(hooks, f"{name}'s hooks", False, announced=True))
             return
         if id(item) in self._seen:
             return
@@ -257,6 +262,10 @@ class Watch:
         here = tuple(sorted(n for n in names if n in function.__globals__))
         if here:
             self._contents(Container(function.__globals__, "", False, here))
+        if function.__dict__:
+            self._contents(Container(function.__dict__, f"{name}.", False))
+        else:
+            self.bare.append((function, name))
         self._waiting.extend((part, name, False) for part in (function.__defaults__, function.__kwdefaults__))
 
     def _names(self, code: types.CodeType) -> set[str]:

@@ -590,3 +590,78 @@ def test_a_graph_without_a_way_back_is_told_to_whom_goes_back() -> None:
     with pytest.warns(nc.jit.JitWarning, match="no way back"):
         assert compiled(nc.ones(2, 2))[0, 0].item() == 1.0
     assert [compiled(nc.ones(2, 2))[0, 0].item() for _ in range(2)] == [0.25, 0.0]
+
+
+def test_what_a_tensor_gets_from_a_gradient_outlives_the_gradient() -> None:
+    weight = nn.Parameter(nc.ones(2))
+    kept = nc.zeros(2)
+
+    @nc.jit_compile
+    def step(x):
+        kept.copy_(weight.grad)
+        weight.grad.zero_()
+        (weight * x).sum().backward()
+        return x * 2
+
+    weight.grad = nc.zeros(2)
+    for number in range(6):
+        step(nc.full((2,), float(number)))
+        assert kept.tolist() == [max(number - 1.0, 0.0)] * 2
+        assert weight.grad.tolist() == [float(number)] * 2
+
+
+def test_hooks_are_watched() -> None:
+    weight = nn.Parameter(nc.ones(2))
+
+    @nc.jit_compile
+    def step(x, scale):
+        weight.grad = None
+        (weight * x * scale).sum().backward()
+        return weight.grad * 1
+
+    x, seen = nc.ones(2), []
+    assert [step(x, nc.ones(2)).tolist() for _ in range(3)] == [[1.0, 1.0]] * 3
+    handle = weight.register_hook(lambda gradient: gradient * 10)
+    assert [step(x, nc.ones(2)).tolist() for _ in range(3)] == [[10.0, 10.0]] * 3
+    handle.remove()
+    assert step(x, nc.ones(2)).tolist() == [1.0, 1.0]
+    for factor in (3.0, 5.0):
+        scale = nc.ones(2).requires_grad_()
+        scale.register_hook(lambda gradient, factor=factor: gradient * factor)
+        step(x, scale)
+        assert scale.grad.tolist() == [factor, factor]
+    weight.register_post_accumulate_grad_hook(lambda parameter: seen.append(1))
+    with pytest.warns(nc.jit.JitWarning, match="changes seen"):
+        step(x, nc.ones(2))
+    step(x, nc.ones(2))
+    assert len(seen) == 2
+
+
+def test_attributes_of_functions_are_watched() -> None:
+    def step(x):
+        step.calls = getattr(step, "calls", 0) + 1
+        return x * step.calls
+
+    compiled = nc.jit_compile(step)
+    with pytest.warns(nc.jit.JitWarning, match="changes step"):
+        assert compiled(nc.ones(1)).item() == 1
+    assert [compiled(nc.ones(1)).item() for _ in range(2)] == [2, 3]
+
+
+def test_numbers_of_a_small_array_are_watched() -> None:
+    table = np.ones(3, np.float32)
+    compiled = nc.jit_compile(lambda x: x * float(table[0]))
+    assert [compiled(nc.ones(1)).item() for _ in range(3)] == [1.0] * 3
+    table[0] = 5
+    assert [compiled(nc.ones(1)).item() for _ in range(3)] == [5.0] * 3
+
+
+def test_numbers_in_a_result_of_a_users_class_are_plain() -> None:
+    class Result:
+        def __init__(self, value, rate):
+            self.value, self.rate = value, rate
+
+    compiled = nc.jit_compile(lambda x, rate: Result(x * rate, rate * 2))
+    with pytest.warns(nc.jit.JitWarning, match="returns a Result"):
+        result = compiled(nc.ones(1), 0.5)
+    assert type(result.rate) is float

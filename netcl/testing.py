@@ -27,6 +27,8 @@ def assert_close(
     """AssertionError unless |actual - expected| <= atol + rtol * |expected| everywhere: in tensors, arrays, numbers,
     and sequences and mappings of them. Shapes, and as asked dtypes, devices and strides, have to be equal too.
 
+    Subclasses are compared by their elements, whatever allow_subclasses says.
+
     >>> import netcl as nc
     >>> nc.testing.assert_close(nc.tensor([1.0]), nc.tensor([1.0 + 1e-7]))
     """

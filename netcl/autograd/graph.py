@@ -123,7 +123,8 @@ def _stand_in(edge: Any, value: Any) -> Any:
 
 class save_on_cpu(saved_tensors_hooks):
     """In the block, what is saved for gradients is kept in host memory. Each tensor is read when it is saved, which
-    runs what is pending and waits: it takes time to save device memory. pin_memory is a hint without effect."""
+    runs what is pending and waits: it takes time to save device memory. pin_memory and device_type are without
+    effect."""
 
     def __init__(self, pin_memory: bool = False, device_type: str | None = None) -> None:
         def to_host(tensor: Tensor) -> tuple[np.ndarray, Any]:

@@ -230,7 +230,8 @@ def _tensors(name: str, tree: Any) -> tuple[list[Tensor], Any]:
 def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
     """(func(*primals), a function of cotangents): cotangents, shaped and nested as the results, times the Jacobian.
 
-    The function returns a tuple with one derivative for each of the primals. has_aux: func returns (results, anything),
+    The function returns a tuple with one derivative for each of the primals; it can be called again, whatever its
+    retain_graph says. has_aux: func returns (results, anything),
     which comes third.
 
     >>> import netcl as nc

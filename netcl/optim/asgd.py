@@ -16,7 +16,8 @@ class ASGD(Optimizer):
     since step t0.
 
     The step size is lr / (1 + lambd * lr * step) ** alpha, and every step shrinks the parameters by lambd times it.
-    PyTorch's arguments and numbers. ValueError for a negative lr or weight_decay.
+    PyTorch's arguments and numbers. All parameters are updated together, whatever `foreach` says. ValueError for a
+    negative lr or weight_decay.
     """
 
     def __init__(

@@ -16,8 +16,8 @@ class Lion(Optimizer):
 
     p -= lr * (sign(betas[0] * m + (1 - betas[0]) * g) + weight_decay * p), then m = betas[1] * m + (1 - betas[1]) * g.
     Every weight moves by lr, so lr is three to ten times smaller than AdamW's and weight_decay as much larger; one
-    state tensor instead of Adam's two. PyTorch has no Lion; the arguments are the authors'. ValueError for negative
-    options and betas outside [0, 1).
+    state tensor instead of Adam's two. PyTorch has no Lion; the arguments are the authors', and `foreach`
+    changes nothing. ValueError for negative options and betas outside [0, 1).
 
     `optim.Lion(model.parameters(), lr=1e-4, weight_decay=0.1)`
     """

@@ -17,8 +17,8 @@ class Rprop(Optimizer):
     """Riedmiller and Braun (1993): each element's step grows by etas[1] while its gradient keeps its sign, and shrinks
     by etas[0] when it turns (then nothing is done); its size stays within step_sizes.
 
-    For whole batches: noise turns signs. PyTorch's arguments and numbers. ValueError for a negative lr and for etas
-    that are not below and above 1.
+    For whole batches: noise turns signs. PyTorch's arguments and numbers. All parameters are updated together, whatever
+    `foreach` says. ValueError for a negative lr and for etas that are not below and above 1.
     """
 
     def __init__(

@@ -25,6 +25,9 @@ def device_count() -> int:
 
 
 def current_accelerator(check_available: bool = False) -> Any:
-    """The first GPU that works, or None: `nc.accelerator.current_accelerator().type` is "gpu"."""
+    """The first GPU that works, or None: `nc.accelerator.current_accelerator().type` is "gpu".
+
+    Whether it works is found in any case, also without check_available.
+    """
     found = _gpus()
     return found[0] if found else None

@@ -92,7 +92,10 @@ def _gradients(parameters: Tensors) -> list[Tensor]:
 def clip_grads_with_norm_(
     parameters: Tensors, max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
-    """Scale the gradients in place by max_norm / total_norm where that is below 1. Nothing is read back."""
+    """Scale the gradients in place by max_norm / total_norm where that is below 1. Nothing is read back.
+
+    All are scaled together, whatever `foreach` says.
+    """
     factors: dict[Any, Tensor] = {}
     for gradient in _gradients(parameters):
         device = gradient.device
@@ -111,6 +114,7 @@ def clip_grad_norm_(
     """Scale all gradients in place so that their norm together is at most max_norm; the norm before is returned.
 
     Nothing waits, unless error_if_nonfinite asks for the norm to be read: RuntimeError where it is infinite or NaN.
+    All are scaled together, whatever `foreach` says.
 
     >>> import netcl as nc
     >>> p = nc.nn.Parameter(nc.zeros(2))
@@ -126,7 +130,8 @@ def clip_grad_norm_(
 
 @no_grad()
 def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | None = None) -> None:
-    """Hold every element of every gradient between -clip_value and clip_value, in place."""
+    """Hold every element of every gradient between -clip_value and clip_value, in place, all together, whatever
+    `foreach` says."""
     bound = float(clip_value)
     for gradient in _gradients(parameters):
         gradient._assign(gradient.clamp(-bound, bound)._value)

@@ -27,11 +27,28 @@ _new = object.__new__
 
 
 class Size(tuple):
-    """A shape: a tuple of ints with `numel()`."""
+    """A shape: a tuple of ints with `numel()`. Its parts, sums and multiples are shapes too."""
+
+    __slots__ = ()
 
     def numel(self) -> int:
         """How many elements an array of this shape has."""
         return prod(self)
+
+    def __getitem__(self, index: Any) -> Any:
+        part = tuple.__getitem__(self, index)
+        return Size(part) if type(index) is slice else part
+
+    def __add__(self, other: Any) -> Size:
+        return Size(tuple.__add__(self, other))
+
+    def __radd__(self, other: tuple) -> Size:
+        return Size(other + tuple(self))
+
+    def __mul__(self, times: Any) -> Size:
+        return Size(tuple.__mul__(self, times))
+
+    __rmul__ = __mul__
 
     def __repr__(self) -> str:
         return f"netcl.Size({list(self)})"

@@ -16,24 +16,22 @@ from netcl.graph import flags
 from netcl.graph.table import composite
 from netcl.graph.value import record, record_scalar, user_line
 from netcl.ops.creation import full, iota
-from netcl.ops.elementwise import plain_number, wrapped
+from netcl.ops.elementwise import fitting, plain_number
 from netcl.tensor import Tensor
 
 NARROW = 16  # elements: indices for fewer in a row are summed in parts where there are many
 MOST_PARTS = 64
 
 
-def number_like(number: Any, like: Tensor) -> Tensor:
-    """A Python or NumPy number as a 0-d tensor of like's dtype; TypeError for anything else."""
+def number_like(name: str, number: Any, like: Tensor, overflows: bool = False) -> Tensor:
+    """A Python or NumPy number as a 0-d tensor of like's dtype. TypeError for anything else, RuntimeError where it does
+    not fit; a float that is too large becomes infinite where that is asked for."""
     if isinstance(number, np.generic):
         number = plain_number(number)
     if not isinstance(number, (bool, int, float)):
         raise TypeError(f"expected a number or a tensor, got {type(number).__name__}; nc.tensor(...) makes tensors")
     dtype = like.dtype
-    if dtype.category == 2:
-        number = float(number)
-    else:
-        number = bool(number) if dtype is dtypes.bool_ else wrapped(int(number), dtype)
+    number = float(number) if overflows and dtype.category == 2 else fitting(name, number, dtype)
     return Tensor._wrap(record_scalar(number, dtype, like._value.device))
 
 

@@ -13,7 +13,7 @@ from netcl.core.device import device as find_device
 from netcl.core.dtypes import DType
 from netcl.graph.value import Value, record_iota, record_literal, record_scalar
 from netcl.graph.views import view
-from netcl.ops.elementwise import number_dtype, plain_number
+from netcl.ops.elementwise import fitting, number_dtype, plain_number
 from netcl.ops.host_data import from_data
 from netcl.ops.shape import sizes
 from netcl.tensor import Tensor
@@ -119,12 +119,14 @@ def full(
     """A tensor of one number. Takes no memory until something needs it there."""
     shape, dtype = _checked_sizes("full", (size,)), dtypes.of(dtype)
     if isinstance(fill_value, Tensor):
+        if fill_value.ndim:
+            raise TypeError(f"full: fill_value must be a number, got a tensor of shape {list(fill_value.shape)}")
         return full(shape, fill_value.item(), dtype or fill_value.dtype, device, requires_grad)
     if isinstance(fill_value, np.generic):
         fill_value = plain_number(fill_value)
     if dtype is None:
         dtype = number_dtype(fill_value, dtypes.bool_)
-    value = _fill(fill_value, dtype)
+    value = fitting("full", fill_value, dtype)
     target = device if device is not None and hasattr(device, "pool") else find_device(device)
     if target is not None:
         target.require(dtype)
@@ -141,22 +143,6 @@ def _checked_sizes(name: str, size: tuple) -> tuple[int, ...]:
     if any(length < 0 for length in shape):
         raise RuntimeError(f"{name}: sizes must not be negative, got {list(shape)}")
     return shape
-
-
-def _fill(number: Any, dtype: DType) -> Any:
-    """A number as an element of dtype; RuntimeError where an integer dtype can't hold it."""
-    if not isinstance(dtype, DType):
-        raise TypeError(f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}")
-    if dtype.category == 2:
-        return float(number)
-    if dtype is dtypes.bool_:
-        return bool(number)
-    limits = np.iinfo(dtype.numpy)
-    if dtype is dtypes.uint8 and -limits.max <= number < 0:  # wraps around, as in PyTorch
-        number = int(number) % 256
-    if number != number or not limits.min <= number <= limits.max:
-        raise RuntimeError(f"full: {number} does not fit {dtype}, whose range is {limits.min} to {limits.max}")
-    return int(number)
 
 
 def zeros(

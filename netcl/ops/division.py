@@ -15,7 +15,7 @@ __all__ = """
 METHODS = [*__all__, "trunc_divide"]
 IN_PLACE = [name for name in __all__ if name != "frexp"]
 
-true_divide = binary("div", "input / other, elementwise, broadcast; integers give float32.")
+_true_divide = binary("div", "")
 _floor_divide = binary("floor_divide", "")
 trunc_divide = binary("trunc_divide", "The quotient towards zero.")
 _fmod = binary("fmod", "")
@@ -28,6 +28,15 @@ floor = unary("floor", "The largest integer not above the input.")
 ceil = unary("ceil", "The smallest integer not below the input.")
 trunc = unary("trunc", "The integer part: towards zero.")
 fix = trunc
+
+
+def true_divide(input: Any, other: Any) -> Tensor:
+    """input / other, elementwise, broadcast; integers give float32."""
+    if type(other) is int and isinstance(input, Tensor) and input.dtype.category < 2:
+        other = float(other)  # which need not fit the dtype of the tensor
+    elif type(input) is int and isinstance(other, Tensor) and other.dtype.category < 2:
+        input = float(input)
+    return _true_divide(input, other)
 
 
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from netcl.autograd import tape
@@ -48,7 +49,7 @@ def as_tensor_like(number: Any, other: Tensor, floating: bool = False) -> Tensor
         dtype = dtypes.default_float
     if dtype.category == 2:
         number = as_float(number)
-    elif not -128 <= number < 128:
+    elif not -128 <= number < 128 or (number < 0 and dtype is dtypes.uint8):
         number = wrapped(number, dtype)
     if tape.in_rule():  # a gradient rule's numbers are part of the formula
         return Tensor._wrap(record_literal(number, dtype, other._value.device))
@@ -59,6 +60,30 @@ def plain_number(number: Any) -> Any:
     """A NumPy scalar as a Python number."""
     kind = number.dtype.kind
     return bool(number) if kind == "b" else int(number) if kind in "iu" else float(number)
+
+
+_LARGEST = {
+    dtype: float(ml_dtypes.finfo(dtype.numpy).max) for dtype in (dtypes.float16, dtypes.bfloat16, dtypes.float32)
+}
+
+
+def fitting(name: str, number: Any, dtype: DType) -> Any:
+    """A number as an element of dtype; RuntimeError where it can't be one. In uint8 negative numbers wrap around."""
+    if not isinstance(dtype, DType):
+        raise TypeError(f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}")
+    if dtype is dtypes.bool_:
+        return bool(number)
+    if dtype.category == 2:
+        number, largest = float(number), _LARGEST.get(dtype, math.inf)
+        if -largest <= number <= largest or not math.isfinite(number):
+            return number
+        raise RuntimeError(f"{name}: {number} does not fit {dtype}, whose range is {-largest} to {largest}")
+    limits = np.iinfo(dtype.numpy)
+    if dtype is dtypes.uint8 and -limits.max <= number < 0:
+        number = int(number) % 256
+    if number != number or not limits.min <= number <= limits.max:
+        raise RuntimeError(f"{name}: {number} does not fit {dtype}, whose range is {limits.min} to {limits.max}")
+    return int(number)
 
 
 def wrapped(number: int, dtype: DType) -> int:
@@ -227,10 +252,10 @@ def _scaled(name: str, word: str, input: Any, other: Any, factor: Number) -> Any
 
 
 def sub(input: Any, other: Any, alpha: Number = 1) -> Tensor:
-    """input - alpha * other, elementwise, broadcast. RuntimeError for bool tensors, as in PyTorch."""
+    """input - alpha * other, elementwise, broadcast. RuntimeError for bools, as in PyTorch."""
     for operand in (input, other):
-        if isinstance(operand, Tensor) and operand.dtype is dtypes.bool_:
-            raise RuntimeError("sub: subtraction with a bool tensor is not supported; use logical_xor or logical_not")
+        if operand is True or operand is False or (isinstance(operand, Tensor) and operand.dtype is dtypes.bool_):
+            raise RuntimeError("sub: subtraction with bools is not supported; use logical_xor or logical_not")
     return _sub(input, other if alpha == 1 else _scaled("sub", "alpha", input, other, alpha))
 
 

@@ -25,15 +25,17 @@ def check_index(name: str, input: Tensor, index: Any) -> None:
         raise RuntimeError(f"{name}: expected an int64 index, got {index.dtype}; convert it with .long()")
 
 
-def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and so on. RuntimeError for other dtypes than int64 and int32;
-    IndexError, at the next read of a value, for an index out of range.
+    IndexError, at the next read of a value, for an index out of range. Its gradient is never sparse.
 
     >>> import netcl as nc
     >>> nc.tensor([[1, 2], [3, 4]]).gather(1, nc.tensor([[1], [0]]))
     tensor([[2],
             [3]])
     """
+    if sparse_grad:
+        raise NotImplementedError("gather: sparse_grad=True is not there: netcl has no sparse tensors; leave it out")
     check_index("gather", input, index)
     axis = axis_of("gather", dim, input.ndim)
     if not input.ndim or not index.ndim:

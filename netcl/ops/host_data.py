@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -32,20 +33,21 @@ def host_array(data: Any, dtype: DType | None) -> np.ndarray:
         raise TypeError(
             f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}; a shape goes to nc.zeros() or nc.full()"
         )
-    first = data
-    while isinstance(first, (list, tuple)) and first:
-        first = first[0]
-    given = hasattr(first, "__array__") and not isinstance(first, Tensor)  # dtypes of arrays are kept
-    if isinstance(data, (list, tuple)):
-        data = _unwrapped(data)
+    kinds: set[Any] = set()
+    data = _unwrapped(data, kinds)
+    given = any([isinstance(kind, np.dtype) for kind in kinds])  # the dtypes of arrays are kept
+    if type(None) in kinds:
+        raise RuntimeError("can't make a tensor of NoneType: its dtype is not known; nc.nan stands for what is missing")
     try:
         array = np.asarray(data)
     except ValueError as error:
         raise ValueError(f"expected sequences of equal length at each depth: {error}") from error
-    if not given and array.size and array.dtype.kind in "Ou" and isinstance(array.flat[0], (int, np.integer)):
-        raise ValueError(f"can't make a tensor of {array.flat[0]}: it is outside the range of int64")
+    if array.size and array.dtype.kind not in "bi" and kinds <= {int, bool}:
+        raise ValueError(f"can't make a tensor of {max(array.flat, key=abs)}: it is outside the range of int64")
     if not dtypes.known(array.dtype) and array.dtype.kind not in "iuf":
         raise TypeError(f"can't make a tensor from {type(data).__name__} data of NumPy dtype {array.dtype}")
+    if dtype is None and given and isinstance(data, list):
+        dtype = _common_dtype(kinds)
     if dtype is not None:
         if not given and dtype.category == 1:
             _check_range(array, dtype)
@@ -62,17 +64,43 @@ def host_array(data: Any, dtype: DType | None) -> np.ndarray:
 def _check_range(array: np.ndarray, dtype: DType) -> None:
     """RuntimeError where Python numbers don't fit an integer dtype."""
     limits = np.iinfo(dtype.numpy)
-    fits = (array >= limits.min) & (array <= limits.max)
+    low = limits.min if limits.min else -limits.max  # negative numbers wrap around, as in PyTorch
+    fits = (array >= low) & (array <= limits.max)
     if not fits.all():
         raise RuntimeError(
             f"can't make a tensor of {array[~fits].flat[0]} as {dtype}: the range is {limits.min} to {limits.max}"
         )
 
 
-def _unwrapped(data: Any) -> Any:
-    """Nested lists with their tensors replaced by numbers and lists."""
-    if isinstance(data, Tensor):
-        return data.tolist()
+def _common_dtype(kinds: set[Any]) -> DType:
+    """The dtype of a list that holds arrays and tensors of these dtypes, and Python numbers of these classes."""
+    numbers = {bool: dtypes.bool_, int: dtypes.int64}
+    known = [
+        dtypes.from_numpy(kind) if isinstance(kind, np.dtype) else numbers.get(kind, dtypes.default_float)
+        for kind in kinds
+    ]
+    return functools.reduce(dtypes.promote, known)
+
+
+_PLAIN = {bool, int, float}
+
+
+def _unwrapped(data: Any, kinds: set[Any]) -> Any:
+    """Nested lists with their tensors replaced by numbers and lists.
+
+    Adds the dtypes of the arrays and tensors in it to kinds, and the classes of everything else.
+    """
     if isinstance(data, (list, tuple)):
-        return [_unwrapped(item) for item in data]
+        own = set(map(type, data))
+        if own <= _PLAIN:  # what is long is nothing but numbers
+            kinds |= own
+            return data
+        return [_unwrapped(item, kinds) for item in data]
+    if isinstance(data, Tensor):
+        kinds.add(data.dtype.numpy)
+        return data.tolist()
+    kind: Any = type(data)
+    if not isinstance(data, (int, float)) and hasattr(data, "__array__") and not isinstance(data, np.generic):
+        data = np.asarray(data)
+    kinds.add(data.dtype if isinstance(data, (np.ndarray, np.generic)) else kind)
     return data

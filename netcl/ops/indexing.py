@@ -108,7 +108,7 @@ def _value_tensor(input: Tensor, value: Any) -> Tensor:
     if isinstance(value, (list, tuple, np.ndarray)):
         value = Tensor.from_host(np.asarray(value), device=input.device, dtype=input.dtype)
     if not isinstance(value, Tensor):
-        return columns.number_like(value, input)
+        return columns.number_like("index assignment", value, input, overflows=True)
     check_devices("index assignment", input, value)
     if value.dtype is not input.dtype:
         raise RuntimeError(

@@ -55,13 +55,15 @@ def store(name: str, tensor: Tensor, result: Tensor) -> Tensor:
 # ---- values ------------------------------------------------------------------------------------------------------
 
 
-def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+def copy_(input: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """The elements of src, broadcast to input's shape, in input's dtype and on its device. Returns input.
 
-    `non_blocking` changes nothing: copies are always enqueued without waiting.
+    src is a tensor or a number. `non_blocking` changes nothing: copies are always enqueued without waiting.
     """
+    if isinstance(src, (int, float)):
+        return fill_(input, src)
     if not isinstance(src, Tensor):
-        raise TypeError(f"copy_: expected a Tensor, got {type(src).__name__}; wrap it in nc.tensor(...), or use fill_")
+        raise TypeError(f"copy_: expected a Tensor, got {type(src).__name__}; wrap it in nc.tensor(...)")
     check_writable("copy_", input)
     if shares_all(input, src):
         return input
@@ -129,6 +131,9 @@ def _as_element(value: Any, like: Tensor) -> Tensor:
     if isinstance(value, np.generic):
         value = plain_number(value)
     if isinstance(value, (bool, int, float)):
+        if like.dtype is dtypes.float16:  # rounded, to infinity too, where fill_ raises
+            with np.errstate(over="ignore"):
+                value = float(np.float16(value))
         return creation.full((), value, like.dtype, like.device)
     return creation.tensor(value, like.dtype, like.device)
 

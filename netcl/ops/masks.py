@@ -22,7 +22,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """value (a number or a 0-d tensor) where mask is true, else input; both broadcast. RuntimeError for other masks."""
     _check_mask("masked_fill", input, mask)
     if not isinstance(value, Tensor):
-        return where(mask, columns.number_like(value, input), input)
+        return where(mask, columns.number_like("masked_fill", value, input), input)
     if value.ndim:
         raise RuntimeError(
             f"masked_fill: value must be a number or a 0-d tensor, got shape {list(value.shape)}; "

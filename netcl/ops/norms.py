@@ -35,14 +35,15 @@ def vector_norm(
 
 
 def norm(input: Tensor, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
-    """The p-norm over dim (all by default), of the elements as one vector; "fro" is 2.
+    """The p-norm over dim (all by default), of the elements as one vector; "fro" is 2, "nuc" that of matrices."""
+    if p == "nuc":
+        from netcl.ops.matrix_norms import matrix_norm
 
-    NotImplementedError for "nuc".
-    """
+        return matrix_norm(input, p, axes_of("norm", dim, input.ndim), keepdim, dtype=dtype)
     if p is None or p == "fro":
         p = 2.0
     elif isinstance(p, str):
-        raise NotImplementedError(f"norm: p={p!r} is not here; p can be a number, inf, -inf or 'fro'")
+        raise RuntimeError(f"norm: p={p!r} is not known; p can be a number, inf, -inf, 'fro' or 'nuc'")
     return _norm("norm", input, p, dim, keepdim, dtype)
 
 

@@ -28,6 +28,14 @@ def _number(name: str, value: Any) -> Any:
     return value
 
 
+def _dtype(dtype: Any) -> DType | None:
+    """The dtype asked for, if one is. TypeError for anything else."""
+    dtype = dtypes.of(dtype)
+    if dtype is not None and not isinstance(dtype, DType):
+        raise TypeError(f"dtype must be a netcl dtype such as nc.float32, got {dtype!r}")
+    return dtype
+
+
 def arange(
     start: Any = None,
     end: Any = None,
@@ -51,7 +59,7 @@ def arange(
     floating = any(isinstance(x, float) for x in (start, end, step))
     if not all(isfinite(x) for x in (start, end, step)):
         raise RuntimeError(f"arange: unsupported range: {start} to {end} in steps of {step}")
-    dtype = dtypes.of(dtype) or (dtypes.default_float if floating else dtypes.int64)
+    dtype = _dtype(dtype) or (dtypes.default_float if floating else dtypes.int64)
     target = find_device(device)
     if dtype.category < 2 and floating:  # counted with the numbers given, or, for int64, with what is left of them
         if dtype is dtypes.int64:
@@ -91,7 +99,7 @@ def linspace(
     >>> nc.linspace(0, 1, 5)
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
-    dtype = dtypes.of(dtype) or dtypes.default_float
+    dtype = _dtype(dtype) or dtypes.default_float
     elements = _spaced("linspace", start, end, steps, dtype)
     return tensor(elements.astype(dtype.numpy), None, find_device(device), requires_grad)
 
@@ -101,7 +109,7 @@ def logspace(
     requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """base to the power of `steps` evenly spaced exponents from start to end; float32 unless dtype says else."""
-    dtype = dtypes.of(dtype) or dtypes.default_float
+    dtype = _dtype(dtype) or dtypes.default_float
     with np.errstate(over="ignore", invalid="ignore"):
         elements = np.power(float(base), _spaced("logspace", start, end, steps, dtype))
         return tensor(elements.astype(dtype.numpy), None, find_device(device), requires_grad)
@@ -109,6 +117,8 @@ def logspace(
 
 def _spaced(name: str, start: Any, end: Any, steps: int, dtype: DType) -> np.ndarray:
     """Evenly spaced float64 numbers: the first half counted from start, the other from end, as PyTorch counts."""
+    if not hasattr(steps, "__index__"):
+        raise TypeError(f"{name}: steps must be an integer, got {steps!r}")
     start, end, steps = _number(name, start), _number(name, end), int(steps)
     if steps < 0:
         raise RuntimeError(f"{name}: number of steps must be non-negative, got {steps}")

@@ -160,9 +160,9 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     return input.sum_to_shape(wanted)
 
 
-def broadcast_to(input: Tensor, size: Any) -> Tensor:
+def broadcast_to(input: Tensor, *size: Any) -> Tensor:
     """input expanded to a shape that it broadcasts to, without a copy."""
-    return expand(input, size)
+    return expand(input, *size)
 
 
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:

@@ -44,7 +44,7 @@ def scatter(
     if reduce is not None and reduce not in ("add", "multiply"):
         raise RuntimeError(f"scatter: reduce must be 'add' or 'multiply', got {reduce!r}")
     if not isinstance(source, Tensor):
-        source = columns.number_like(source, input)
+        source = columns.number_like("scatter", source, input)
         if not reduce:
             return _filled(input, dim, index, source)
         source = source.expand(index._value.shape)
@@ -206,7 +206,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
             raise RuntimeError(f"index_fill: value must be a number or a 0-d tensor, got shape {list(value.shape)}")
         value = value.to(input.dtype)
     else:
-        value = columns.number_like(value, input)
+        value = columns.number_like("index_fill", value, input)
     if not index.numel() or not input.numel():
         return input.clone()
     size = (input._value.shape or (1,))[axis]

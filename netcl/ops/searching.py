@@ -39,7 +39,12 @@ def searchsorted(
     if side == "left" and right:
         raise RuntimeError("searchsorted: side is 'left' and right is True; give one of them")
     right = right or side == "right"
-    values = input if isinstance(input, Tensor) else tensor(input, sorted_sequence.dtype, sorted_sequence.device)
+    if isinstance(input, Tensor):
+        values = input
+    elif isinstance(input, float):
+        values = as_tensor_like(input, sorted_sequence)  # between integers, too
+    else:
+        values = tensor(input, sorted_sequence.dtype, sorted_sequence.device)
     check_devices("searchsorted", sorted_sequence, values)
     both = promote(sorted_sequence.dtype, values.dtype)
     sorted_sequence, values = sorted_sequence.to(both), values.to(both)

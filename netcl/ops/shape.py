@@ -36,7 +36,8 @@ def own_copy(view: Tensor) -> Tensor:
 def sizes(name: str, given: tuple) -> tuple[int, ...]:
     """Sizes given one by one or as one sequence."""
     if len(given) == 1 and not isinstance(given[0], int) and isinstance(given[0], Iterable):
-        given = tuple(given[0])
+        one = isinstance(given[0], Tensor) and not given[0].ndim  # a size on the device
+        given = given if one else tuple(given[0])
     if not all(hasattr(size, "__index__") for size in given):
         raise TypeError(f"{name}: sizes must be integers, got {given}")
     return tuple(int(size) for size in given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from operator import index
 from typing import Any
 
 from netcl.autograd import tape
@@ -59,7 +60,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     >>> nc.tensor([1, 5, 3]).topk(2).values
     tensor([5, 3])
     """
-    axis = axis_of("topk", dim, input.ndim)
+    axis, k = axis_of("topk", dim, input.ndim), index(k)
     size = input._value.shape[axis] if input.ndim else 1
     if not 0 <= k <= size:
         raise RuntimeError(f"topk: k must be between 0 and {size}, the size of dimension {dim}, got {k}")
@@ -71,7 +72,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """(values, indices) of the k-th smallest along dim, counted from 1. RuntimeError for a k out of range."""
-    axis = axis_of("kthvalue", dim, input.ndim)
+    axis, k = axis_of("kthvalue", dim, input.ndim), index(k)
     size = input._value.shape[axis] if input.ndim else 1
     if not size:
         raise IndexError(f"kthvalue: dimension {dim} of shape {list(input.shape)} has no elements")

@@ -151,8 +151,12 @@ def _entropy(x: Tensor) -> Tensor:
     return inside.where((x < 0).logical_not(), -math.inf)
 
 
-entr = formula("entr", _entropy, lambda g, y, x, arg: (g * (-x.log() - 1),))
-entr.__doc__ = "-input * log(input); 0 at 0, -inf below."
+_record_entr = formula("entr", _entropy, lambda g, y, x, arg: (g * (-x.log() - 1),))
+
+
+def entr(input: Tensor) -> Tensor:
+    """-input * log(input); 0 at 0, -inf below."""
+    return _record_entr(input)
 
 
 # ---- of the normal distribution, and sinc ------------------------------------------------------------------------
@@ -160,12 +164,16 @@ entr.__doc__ = "-input * log(input); 0 at 0, -inf below."
 _ROOT_HALF = math.sqrt(0.5)
 _DENSITY_AT_0 = 1 / math.sqrt(2 * math.pi)
 
-ndtr = formula(
+_record_ndtr = formula(
     "ndtr",
     lambda x: (x * -_ROOT_HALF).erfc() * 0.5,
     lambda g, y, x, arg: (g * (x * x * -0.5).exp() * _DENSITY_AT_0,),
 )
-ndtr.__doc__ = "The normal distribution function: how much of N(0, 1) is below input."
+
+
+def ndtr(input: Tensor) -> Tensor:
+    """The normal distribution function: how much of N(0, 1) is below input."""
+    return _record_ndtr(input)
 
 
 def ndtri(input: Tensor) -> Tensor:
@@ -181,10 +189,14 @@ def _log_ndtr(x: Tensor) -> Tensor:
     return below.where(x < -1, ((x * _ROOT_HALF).erfc() * -0.5).log1p())
 
 
-log_ndtr = formula(
+_record_log_ndtr = formula(
     "log_ndtr", _log_ndtr, lambda g, y, x, arg: (g * (x * x * -0.5 - y).exp() * _DENSITY_AT_0,)
 )
-log_ndtr.__doc__ = "The logarithm of ndtr, exact far below 0 too."
+
+
+def log_ndtr(input: Tensor) -> Tensor:
+    """The logarithm of ndtr, exact far below 0 too."""
+    return _record_log_ndtr(input)
 
 
 def _sinc(x: Tensor) -> Tensor:
@@ -202,8 +214,12 @@ def _sinc_gradient(g: Tensor, y: Any, x: Tensor, arg: None) -> tuple:
     return (g * (near * angle).where(angle.abs() < 0.5, slope) * math.pi,)
 
 
-sinc = formula("sinc", _sinc, _sinc_gradient)
-sinc.__doc__ = "sin(pi x) / (pi x), 1 at 0."
+_record_sinc = formula("sinc", _sinc, _sinc_gradient)
+
+
+def sinc(input: Tensor) -> Tensor:
+    """sin(pi x) / (pi x), 1 at 0."""
+    return _record_sinc(input)
 
 
 # ---- modified Bessel functions -----------------------------------------------------------------------------------

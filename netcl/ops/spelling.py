@@ -17,9 +17,9 @@ OF_ONE = {
     "dsplit": _PARTS,
 }  # fmt: skip
 ONE_BY_ONE = {
-    "expand": ("size",), "flip": ("dims",), "new_empty": ("size",), "new_ones": ("size",), "new_zeros": ("size",),
-    "permute": ("dims",), "repeat": ("repeats",), "reshape": ("shape",), "sum_to_size": ("size",), "tile": ("dims",),
-    "view": ("size", "dtype"),
+    "broadcast_to": ("size",), "expand": ("size",), "flip": ("dims",), "new_empty": ("size",), "new_ones": ("size",),
+    "new_zeros": ("size",), "permute": ("dims",), "repeat": ("repeats",), "reshape": ("shape",),
+    "sum_to_size": ("size",), "tile": ("dims",), "view": ("size", "dtype"),
 }  # fmt: skip
 
 

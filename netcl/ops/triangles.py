@@ -196,8 +196,9 @@ def fill_diagonal(input: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
     hit = rows == iota(shape, 1, device)
     for axis in range(2, len(shape)):
         hit = hit & (rows == iota(shape, axis, device))
-    number = fill_value.to(input.dtype) if isinstance(fill_value, Tensor) else number_like(fill_value, input)
-    return number.where(hit, input)
+    if isinstance(fill_value, Tensor):
+        return fill_value.to(input.dtype).where(hit, input)
+    return number_like("fill_diagonal_", fill_value, input).where(hit, input)
 
 
 def _quotient(shape: tuple[int, ...], device: Any) -> Tensor:

@@ -87,7 +87,7 @@ def make() -> tuple:
         (lambda x, n, b: nc.tensor([[1], [1, 2]]), ValueError, "equal length"),
         (lambda x, n, b: nc.tensor("a"), TypeError, "str"),
         (lambda x, n, b: nc.tensor(["a"]), TypeError, "list"),
-        (lambda x, n, b: nc.tensor(None), TypeError, "NoneType"),
+        (lambda x, n, b: nc.tensor(None), RuntimeError, "NoneType"),
         (lambda x, n, b: nc.tensor({}), TypeError, "dict"),
         (lambda x, n, b: nc.tensor(1j), TypeError, "complex"),
         (lambda x, n, b: nc.tensor(2**63), ValueError, "int64"),

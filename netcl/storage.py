@@ -50,8 +50,11 @@ class Storage:
 
     def others(self, tensor: Tensor) -> list[Tensor]:
         """The members that still live, without `tensor`; those that are the whole storage first."""
-        found = [member() for member in self.members]
-        return sorted([m for m in found if m is not None and m is not tensor], key=lambda m: len(m._chain))
+        return sorted([m for m in self.living() if m is not tensor], key=lambda m: len(m._chain))
+
+    def living(self) -> list[Tensor]:
+        """The members that still live."""
+        return [tensor for member in self.members if (tensor := member()) is not None]
 
 
 # ---- sharing -----------------------------------------------------------------------------------------------------

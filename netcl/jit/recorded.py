@@ -69,7 +69,7 @@ class Template:
 
 @dataclass(eq=False)
 class Recorded:
-    """One recording of a function. Where something is: ("result", k), ("operand", k), ("number", number, dtype)
+    """One recording of a function. Where something is: ("result", k), ("operand", k), ("number", number, dtype, device)
     or ("constant", value)."""
 
     watch: Watch
@@ -195,7 +195,7 @@ class Analysis:
 
     def where(self, value: Value) -> tuple:
         if value.number is not None:
-            return "number", value.number[1], value.dtype
+            return "number", value.number[1], value.dtype, value.device
         if value.trace is self.trace and value.buffer is None and value.index >= self.first:
             number = self.results.get(value.index)
             if number is None:

@@ -58,6 +58,7 @@ class Recorder:
         self.before: list[Value] = []
         self.tracked: list[tuple[bool, Any]] = []  # of each tensor: requires_grad and grad_fn
         self.copied: list[np.ndarray] = []  # arrays that tensors are made of at each call
+        self.outside: list[tuple] = []  # tensors that share elements with those: (tensor, value, tracked, node)
         self.hooked: list[list[Any]] = []  # the hooks of each tensor
         self.sharing: list[tuple] = []  # which tensors share elements, before
         self.gradients: list[Tensor | None] = []
@@ -86,6 +87,12 @@ class Recorder:
         self.sharing = sharing(self.watch.tensors)
         self.tracked = [(tensor._tracked, tensor._node) for tensor in self.watch.tensors]
         self.gradients = [tensor.grad for tensor in self.watch.tensors]
+        self.outside = [
+            (member, member._value, member._tracked, member._node)
+            for storage in {id(t._storage): t._storage for t in self.watch.tensors if t._storage is not None}.values()
+            for member in storage.living()
+            if self.watch.number(member) is None
+        ]
         self.hooked = [hooks_of(tensor) for tensor in self.watch.tensors]
         self._renew_floats()
         self.managed = self.managed_numbers()
@@ -126,6 +133,7 @@ class Recorder:
         for value in self.before:
             value.origin = None
         self.before, self.gradients, self.tracked, self.uploads, self.trace = [], [], [], [], None
+        self.outside = []
 
     def plain_numbers(self) -> None:
         """A float argument that the function put somewhere is a plain number there."""
@@ -147,6 +155,10 @@ class Recorder:
                 tensor._version += 1
             if tensor._grad is not gradient:
                 tensor._grad = gradient
+        for tensor, value, is_tracked, node in self.outside:
+            if tensor._value is not value:
+                tensor._value, tensor._tracked, tensor._node = value, is_tracked, node
+                tensor._version += 1
         for container in self.watch.containers:
             keys, content = container.now()
             if container.managed or len(content) != len(container.content):
@@ -250,14 +262,14 @@ class Recorder:
     def drawn(self, value: Value, make: Callable[[], np.ndarray]) -> None:
         """Random numbers were drawn on the host."""
         self.effects.append(Effect(make, ()))
-        value.origin = (self.token, ("drawn", len(self.effects)))
+        value.origin = (self.token, ("drawn", (len(self.effects), value.device)))
 
     def made_from(self, value: Value, data: Any, dtype: Any) -> None:
         """A tensor was made of host data."""
         if self.current is not None:
             self.uploads.remove(value)  # state that is made once
         elif isinstance(data, np.ndarray) and id(data) in self.watch.arrays:
-            value.origin = (self.token, ("array", (data, dtype)))
+            value.origin = (self.token, ("array", (data, dtype, value.device)))
             self.copied.append(data)
         elif isinstance(data, np.ndarray) or _holds_arrays(data):
             self.give_up(f"it makes a tensor of an array that may change, at {user_line()}")

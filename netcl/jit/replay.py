@@ -412,9 +412,9 @@ class Replay:
             value: Value = tensors[what]._value
             return value
         if kind == "drawn":
-            return upload(sources[what], self.recorded.device)
+            return upload(sources[what[0]], what[1])
         if kind == "array":
-            return from_data(what[0], what[1], self.recorded.device)
+            return from_data(*what)
         assert kind == "constant"
         constant: Value = what
         return constant
@@ -483,7 +483,7 @@ class Replay:
         if where[0] == "operand":
             return operands[where[1]]
         number = evaluator(where[1])(sources) if type(where[1]) is Live else where[1]
-        return record_scalar(number, where[2], self.recorded.device)
+        return record_scalar(number, where[2], where[3])
 
 
 def _whole(strides: Any, offset: int) -> bool:

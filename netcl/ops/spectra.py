@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from netcl.autograd.autocast import autocast
 from netcl.ops.creation import eye
 from netcl.ops.factorizations import inv, slogdet, solve
 from netcl.ops.host import LinAlgError, check_matrices, host_operation, on_host
@@ -216,14 +217,15 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
     check_matrices(name, B, square=False)
     if A.shape[-2] != B.shape[-2]:
         raise RuntimeError(f"{name}: A of shape {list(A.shape)} and B of shape {list(B.shape)} need equally many rows")
-    solution = pinv(A, rtol=rcond) @ B
-    rank = matrix_rank(A, rtol=rcond)
-    values = svdvals(A.detach())
-    rows, columns = A.shape[-2:]
-    if rows > columns and (rank == columns).tolist() in (True, [True] * rank.numel()):
-        residuals = ((A @ solution - B) ** 2).sum(-2)
-    else:
-        residuals = A.new_zeros(0)
+    with autocast(enabled=False):  # a solution has its operands' digits
+        solution = pinv(A, rtol=rcond) @ B
+        rank = matrix_rank(A, rtol=rcond)
+        values = svdvals(A.detach())
+        rows, columns = A.shape[-2:]
+        if rows > columns and (rank == columns).tolist() in (True, [True] * rank.numel()):
+            residuals = ((A @ solution - B) ** 2).sum(-2)
+        else:
+            residuals = A.new_zeros(0)
     return named("lstsq", solution, residuals, rank, values)
 
 

@@ -665,3 +665,24 @@ def test_numbers_in_a_result_of_a_users_class_are_plain() -> None:
     with pytest.warns(nc.jit.JitWarning, match="returns a Result"):
         result = compiled(nc.ones(1), 0.5)
     assert type(result.rate) is float
+
+
+def test_a_tensor_outside_that_shares_elements_with_an_argument() -> None:
+    step = nc.jit_compile(lambda x, y: y.add_(x))
+    for number in range(4):
+        outside = nc.ones(2)
+        step(nc.full((2,), float(number)), outside.detach())
+        assert outside.tolist() == [number + 1.0] * 2
+
+
+def test_functions_of_which_only_numbers_remain(device) -> None:
+    def plain(x):
+        x.normal_()
+        return nc.tensor(3.0), nc.full((), 4.0), nc.randn(2)
+
+    found = []
+    for function in (plain, nc.jit_compile(plain)):
+        nc.manual_seed(0)
+        x = nc.zeros(2)
+        found.append([[t.tolist() for t in (*function(x), x)] for _ in range(4)])
+    assert found[0] == found[1]

@@ -34,7 +34,8 @@ OTHERS = (
     "larger. No larger means: up to 5 %, and up to what one exponential of the device's library may differ by from one "
     "of PyTorch's (0.70 and 0.56 ulp at most for Intel's, 0.98 for PoCL's; in the mean 0.02). Where rows or draws are "
     f"few, errors below {ulp.FEW[0]} ulp ({ulp.FEW[1]} in the mean) are luck. Above 100 ulp terms cancel, and the "
-    "largest error is that of the one element nearest to 0: there the means are compared. `pytest -m long "
+    "largest error is that of the one element nearest to 0: there the means are compared. Of one class every element "
+    "is a row of its own, and what cancels in it magnifies the exponential's error. `pytest -m long "
     "tests/losses/test_accuracy.py` holds all of this; infinite, missing and ignored rows are in "
     "tests/losses/test_exactness.py."
 )

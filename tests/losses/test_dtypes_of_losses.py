@@ -78,6 +78,8 @@ def refused():
         yield lambda name=name: getattr(F, name)(floats, labels, ignore_index=1.0), TypeError, f"{name}.*int.*float"
     yield lambda: F.nll_loss(floats[0], labels), ValueError, r"\[3\].*\[\].*\[2\]"
     yield lambda: F.nll_loss(floats[0], whole), RuntimeError, r"\[3\].*\[\].*\[2, 3\]"
+    log_p = nc.zeros(3, 1, 2, dtype=nc.float16)
+    yield lambda: F.ctc_loss(log_p, nc.ones(1, 1, dtype=nc.int64), [3], [1]), NotImplementedError, "ctc_loss.*float16"
     yield lambda: F.multilabel_soft_margin_loss(floats[0, 0], floats[0, 0]), IndexError, "0-d"
 
 

@@ -40,7 +40,7 @@ def ctc_loss(
     reduction = check_reduction(name, reduction)
     check_tensors(name, log_probs=log_probs, targets=targets)
     if log_probs.dtype not in (dtypes.float32, dtypes.float64):
-        raise RuntimeError(f"{name}: expected log_probs of float32 or float64, got {log_probs.dtype}")
+        raise NotImplementedError(f"{name}: expected log_probs of float32 or float64, got {log_probs.dtype}")
     if log_probs.ndim not in (2, 3) or 0 in log_probs.shape:
         raise RuntimeError(f"{name}: expected log_probs (T, N, C) or (T, C), got shape {list(log_probs.shape)}")
     if targets.dtype.category != 1:

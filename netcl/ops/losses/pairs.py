@@ -114,12 +114,10 @@ def _norm(difference: Tensor, p: float, keepdim: bool = False) -> Tensor:
     size = difference.abs()
     if p == 1:
         return size.sum(-1, keepdim=keepdim)
-    if p == float("inf"):
-        return size.amax(-1, keepdim=keepdim)
+    if p in (float("inf"), float("-inf")):
+        return size.amax(-1, keepdim=keepdim) if p > 0 else size.amin(-1, keepdim=keepdim)
     if p == 0:
         return (size != 0).to(size.dtype).sum(-1, keepdim=keepdim)
-    if not p > 0:
-        raise RuntimeError(f"pairwise_distance: p must not be negative, got {p}")
     return (size**p).sum(-1, keepdim=keepdim) ** (1.0 / p)
 
 

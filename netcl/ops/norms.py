@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from netcl.autograd.autocast import in_float32
 from netcl.autograd.tape import apply_composite
 from netcl.core.dtypes import DType
 from netcl.graph import primitives
@@ -60,6 +61,7 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
         raise RuntimeError(f"renorm: p must be positive, got {p}")
     if maxnorm < 0:
         raise RuntimeError(f"renorm: maxnorm must not be negative, got {maxnorm}")
+    input = in_float32(input)
     axis = axis_of("renorm", dim, input.ndim)
     rest = [a for a in range(input.ndim) if a != axis]
     wide = widened(input)

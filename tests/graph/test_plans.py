@@ -185,8 +185,9 @@ def test_eager_mode_gives_what_the_fused_kernels_give():
         return (h - h.mean(1, keepdim=True)).exp().sum(1).log()
 
     fused = compute().numpy()
-    with nc.eager():
+    with nc.eager(), nc.profiler.count_launches() as launches:
         single = compute().numpy()
+    assert int(launches) == 7  # each operation is one
     np.testing.assert_allclose(fused, single, rtol=2e-5, atol=1e-6)
 
 

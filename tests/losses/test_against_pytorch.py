@@ -71,6 +71,10 @@ def test_values_and_gradients_with_every_reduction_equal_pytorchs(torch, family)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_values_and_gradients_equal_pytorchs_operation_by_operation(torch, family):
     with nc.eager():
+        one = nc.ones(3)
+        with nc.profiler.count_launches() as launches:
+            (one * 2 + 1).exp()
+        assert int(launches) == 3, "each operation runs at once"
         compare(torch, family)
 
 

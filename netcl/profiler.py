@@ -13,6 +13,11 @@ from netcl.core.device import devices
 from netcl.core.errors import readable
 from netcl.graph.value import flush_thread
 
+__all__ = [
+    "Row", "Span", "count_launches", "count_reads", "memory_in_use", "memory_summary", "peak_memory", "profile",
+    "reset_peak_memory", "timeline",
+]  # fmt: skip
+
 _MOST_EVENTS = 4096  # beyond this the oldest events are read, which waits for them
 
 

@@ -24,6 +24,11 @@ from netcl.graph.value import Value, _pending, record, record_iota
 from netcl.graph.views import view
 from netcl.tensor import Tensor
 
+__all__ = [
+    "Generator", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed",
+    "set_rng_state",
+]  # fmt: skip
+
 _FRESH_SEED = 67280421310721  # what PyTorch gives a new Generator
 _STATE = struct.Struct("<8sQQqd?")  # mark, seed, device calls, position, cached normal, whether there is one
 _MARK = b"netclrng"

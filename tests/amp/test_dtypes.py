@@ -44,8 +44,8 @@ F.batch_norm(t(8,4), None, None, training=True) | m.nanmean(t(3,4)) | m.trace(t(
 t(3,4).cos() | t(3,4).tanh() | t(3,4).sigmoid() | t(3,4).relu() | t(3,4).abs() | -t(3,4) | t(3,4).floor() | t(3,4).erf()
 t(3,4).erfc() | t(3,4).atan() | t(3,4).sign() | t(3,4).digamma() | t(3,4).lgamma() | t(3,4).exp2() | t(3,4).logit()
 F.gelu(t(3,4)) | F.silu(t(3,4)) | F.elu(t(3,4)) | F.selu(t(3,4)) | F.hardtanh(t(3,4)) | F.hardswish(t(3,4))
-F.glu(t(3,4)) | F.leaky_relu(t(3,4)) | F.mish(t(3,4)) | F.logsigmoid(t(3,4)) | F.softsign(t(3,4)) | t(3,4) + t(3,4) | t(3,4) * 2
-t(3,4) / t(3,4) | t(3,4).max() | m.cat((t(3,4), t(3,4))) | m.stack((t(3,4), t(3,4)))
+F.glu(t(3,4)) | F.leaky_relu(t(3,4)) | F.mish(t(3,4)) | F.logsigmoid(t(3,4)) | F.softsign(t(3,4)) | t(3,4) + t(3,4)
+t(3,4) * 2 | t(3,4) / t(3,4) | t(3,4).max() | m.cat((t(3,4), t(3,4))) | m.stack((t(3,4), t(3,4)))
 m.where(t(3,4) > 0, t(3,4), t(3,4)) | t(3,4).argmax() | t(3,4) > 0
 m.addcmul(t(3,4), t(3,4), t(3,4)) | m.addcdiv(t(3,4), t(3,4), t(3,4)) | m.atan2(t(3,4), t(3,4))
 m.cross(t(4,3), t(4,3), dim=1) | m.lerp(t(3,4), t(3,4), 0.5) | m.hypot(t(3,4), t(3,4)) | F.dropout(t(3,4), 0.5)

@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE, NAMES = ROOT / "docs" / "coverage.md", ROOT / "netcl" / "core" / "pytorch_names.txt"
 PLACES = """
     torch torch.Tensor torch.nn torch.nn.functional torch.nn.init torch.optim torch.optim.lr_scheduler torch.autograd
-    torch.utils.data torch.linalg torch.special torch.amp torch.func
+    torch.utils.data torch.linalg torch.special torch.amp torch.func torch.distributions torch.nn.utils
+    torch.nn.utils.parametrizations torch.nn.utils.rnn torch.optim.swa_utils torch.autograd.functional
 """.split()
 # Arguments that PyTorch's functions share and netcl's don't: told once, at the top of the page.
 SHARED = {"names"}
@@ -73,6 +74,9 @@ NOTES = {
     "torch.as_strided": "places that are shown twice can't be written to",
     "torch.accelerator": "the first GPU that works with OpenCL; without memory statistics and streams",
     "torch.backends": "the switches of cuda, cudnn and mps, which are off",
+    "torch.nn.utils.rnn.pack_padded_sequence": "raises, and names pad_sequence",
+    "torch.nn.utils.rnn.pack_sequence": "raises, and names pad_sequence",
+    "torch.nn.utils.rnn.pad_packed_sequence": "raises, and names pad_sequence",
     "torch.distributions": "only Bernoulli, Categorical, Normal, Uniform and kl_divergence",
     "torch.set_float32_matmul_precision": "products of float32 matrices are always computed in float32",
     "torch.testing": "only assert_close",

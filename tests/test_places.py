@@ -157,6 +157,36 @@ def test_pytorchs_import_statements_work(torch, line):
         exec(line.format(name), {})
 
 
+class Length:
+    """A class of a user's that knows what to do with tensors."""
+
+    def __radd__(self, other):
+        return "added"
+
+    __rsub__ = __rmul__ = __rtruediv__ = __rmatmul__ = __radd__
+
+
+def test_operators_leave_unknown_objects_to_those(torch):
+    for t in (nc, torch):
+        x, n = t.ones(2), t.tensor(3)
+        assert [x + Length(), x - Length(), x * Length(), x / Length(), x @ Length()] == ["added"] * 5
+        assert [0] * n == n * [0] == [0, 0, 0] and "ab" * n == "ababab"
+        for other in ("a", None, [object()], object()):
+            with pytest.raises(TypeError):
+                _ = x * other
+
+
+def test_slices_and_sums_of_shapes_are_shapes(torch):
+    for t in (nc, torch):
+        shape = t.ones(2, 3, 4).shape
+        for made in (shape[:-1], shape[::-1], shape + (5,), (5,) + shape, shape * 2, 2 * shape, shape[1:] + shape[:1]):
+            assert type(made) is t.Size
+        assert (shape[:-1].numel(), shape[-1], (1,) + shape[1:]) == (6, 4, (1, 3, 4))
+        assert t.zeros(shape[:1] + (2,)).shape == t.ones(4).expand(*shape[:2], 4)[0, :2, :2].shape
+        with pytest.raises(TypeError):
+            shape + [1]
+
+
 def test_modules_have_their_longer_names():
     assert nc.nn.modules.linear.Linear is nc.nn.Linear is nc.nn.modules.linear.Linear
     assert nc.nn.modules.container.ModuleList is nc.nn.ModuleList

@@ -79,7 +79,7 @@ def _kept_by_none(tensor: Tensor) -> bool:
     if tensor._value.dtype is not dtypes.float32:
         return False
     kept = tensor._node.result
-    return type(kept) is not list or len(kept) <= tensor._output or type(kept[tensor._output]) is tuple
+    return type(kept) is not list or len(kept) <= tensor._output or isinstance(kept[tensor._output], tuple)
 
 
 _known: dict[tuple, tuple[str, Callable | None, tuple[bool, ...]]] = {}

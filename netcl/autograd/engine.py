@@ -128,14 +128,14 @@ def node_gradients(node: Node, gradients: list[Any], create_graph: bool) -> Iter
             gradients[number] = zeros_like(Meta(*_meta(kept[number])))
     operands: list[Any] = []
     for number, (tensor, value, version) in enumerate(saved):
-        if type(tensor) is tuple:
+        if isinstance(tensor, tuple):
             operands.append(Meta(tensor, value, version))
             continue
         if tensor._version != version:
             _check_operand(node, number, saved)
         operands.append(_as_it_was(tensor, value, node.edges[number]) if create_graph else Tensor._wrap(value))
     results = [
-        Meta(*value) if type(value) is tuple else _result(node, value, number, create_graph)
+        Meta(*value) if isinstance(value, tuple) else _result(node, value, number, create_graph)
         for number, value in enumerate(kept)
     ]
     wanted = [edge is not None for edge in node.edges]
@@ -154,7 +154,7 @@ def _as_it_was(tensor: Tensor, value: Value, edge: Any) -> Tensor:
 
 
 def _meta(saved: Any) -> tuple:
-    return saved if type(saved) is tuple else (saved.shape, saved.dtype, saved.device)
+    return saved if isinstance(saved, tuple) else (saved.shape, saved.dtype, saved.device)
 
 
 def _check_operand(node: Node, number: int, saved: list) -> None:
@@ -173,7 +173,7 @@ def _check_results(node: Node) -> None:
     """RuntimeError where a result that the rule reads was changed in place."""
     wanted = [edge is not None for edge in node.edges]
     for number, result in enumerate(node.result):
-        changed = node.stale >> number & 1 and type(result) is not tuple
+        changed = node.stale >> number & 1 and not isinstance(result, tuple)
         if changed and is_needed(node.rule, len(wanted), wanted, "y"):
             raise RuntimeError(
                 f"{node.op}: its result of shape {list(result.shape)}, needed for its gradient, was changed in place "
@@ -211,7 +211,7 @@ def _recorded_rule(node: Node, gradients: list, saved: list, kept: list) -> list
     missing = tuple([None if g is not None else _meta(v)[:2] for g, v in zip(gradients, kept, strict=True)])
     pattern: list[Any] = []
     for value in kept:
-        if type(value) is tuple:
+        if isinstance(value, tuple):
             pattern.append(value[:2])
         else:
             values.append(value)
@@ -219,7 +219,7 @@ def _recorded_rule(node: Node, gradients: list, saved: list, kept: list) -> list
     needed = []
     metas = []
     for number, ((tensor, value, version), edge) in enumerate(zip(saved, node.edges, strict=True)):
-        if type(tensor) is tuple:
+        if isinstance(tensor, tuple):
             meta = (tensor, value)
             pattern.append(meta)
         else:

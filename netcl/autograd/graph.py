@@ -45,12 +45,12 @@ class saved_tensors_hooks:
         """Replace the values that a node saved by what the hook makes of them."""
         with _GradMode(False), _unhooked():
             saved = [self._packed_entry(*entry) for entry in node.saved]
-            result = [item if type(item) is tuple or item is None else self._packed(item) for item in node.result]
+            result = [item if isinstance(item, tuple) or item is None else self._packed(item) for item in node.result]
         if any(type(item) is _Packed for entry in (*saved, result) for item in entry):
             node.saved, node.result, node.packing = saved, result, self
 
     def _packed_entry(self, tensor: Any, value: Any, version: Any) -> tuple:
-        if tensor is None or type(tensor) is tuple or value.number is not None:  # nothing, a shape, a Python number
+        if tensor is None or isinstance(tensor, tuple) or value.number is not None:  # nothing, a shape, a Python number
             return tensor, value, version
         if type(tensor) is int:  # a Function's own result
             return tensor, self._packed(value), version

@@ -74,6 +74,24 @@ def _number_over(self: Tensor, other: Any) -> Tensor:
     return division.true_divide(other, in_float32(self))
 
 
+def _asking_others(function: Any, reflected: str) -> Any:
+    """An operator that leaves what it does not know to the other operand, if that has the reflected one."""
+
+    def operator(self: Tensor, other: Any) -> Any:
+        try:
+            return function(self, other)
+        except TypeError:
+            if isinstance(other, (list, tuple, str)):  # [0] * n: a list repeated
+                known = "mul" not in reflected or self.ndim or self.dtype.category != 1
+            else:
+                known = isinstance(other, (Tensor, complex, np.ndarray)) or not hasattr(type(other), reflected)
+            if known:
+                raise
+            return NotImplemented
+
+    return operator
+
+
 def _unless_foreign(function: Any) -> Any:
     """== and != with something that is no number or array: Python says that the two differ."""
 
@@ -86,16 +104,17 @@ def _unless_foreign(function: Any) -> Any:
 
 _METHODS: dict[str, Any] = {
     "where": _where, "polygamma": special.polygamma_method, **conversion.METHODS_BY_NAME, **queries.METHODS_BY_NAME,
-    "__add__": elementwise.add, "__radd__": elementwise.add, "__sub__": elementwise.sub,
-    "__rsub__": _reflected(elementwise.sub), "__mul__": elementwise.mul, "__rmul__": elementwise.mul,
-    "__truediv__": division.true_divide, "__rtruediv__": _number_over,
+    "__add__": _asking_others(elementwise.add, "__radd__"), "__radd__": elementwise.add,
+    "__sub__": _asking_others(elementwise.sub, "__rsub__"), "__rsub__": _reflected(elementwise.sub),
+    "__mul__": _asking_others(elementwise.mul, "__rmul__"), "__rmul__": _asking_others(elementwise.mul, "__mul__"),
+    "__truediv__": _asking_others(division.true_divide, "__rtruediv__"), "__rtruediv__": _number_over,
     "__floordiv__": division.floor_divide, "__rfloordiv__": _reflected(division.floor_divide),
     "__mod__": division.remainder, "__rmod__": _reflected(division.remainder),
     "__divmod__": division.divide_both_ways, "__rdivmod__": _reflected(division.divide_both_ways),
     "__pos__": elementwise.positive,
     "__pow__": elementwise.pow, "__rpow__": _reflected(elementwise.pow), "__neg__": elementwise.neg,
-    "__abs__": elementwise.abs, "__matmul__": linalg.matmul, "__eq__": _unless_foreign(elementwise.eq),
-    "__ne__": _unless_foreign(elementwise.ne),
+    "__abs__": elementwise.abs, "__matmul__": _asking_others(linalg.matmul, "__rmatmul__"),
+    "__eq__": _unless_foreign(elementwise.eq), "__ne__": _unless_foreign(elementwise.ne),
     "__lt__": elementwise.lt, "__le__": elementwise.le, "__gt__": elementwise.gt, "__ge__": elementwise.ge,
     "__and__": bits.bitwise_and, "__or__": bits.bitwise_or, "__xor__": bits.bitwise_xor,
     "__rand__": _reflected(bits.bitwise_and), "__ror__": _reflected(bits.bitwise_or),

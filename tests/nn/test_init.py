@@ -104,3 +104,11 @@ def test_older_names_warn_and_do_the_same(torch, name: str):
     with pytest.warns(FutureWarning):
         theirs = getattr(torch.nn.init, name)(torch.empty(3, 5))
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_fans_are_found_under_pytorchs_name(torch):
+    for t in (nc, torch):
+        assert t.nn.init._calculate_fan_in_and_fan_out(t.ones(3, 4)) == (4, 3)
+        assert t.nn.init._calculate_fan_in_and_fan_out(t.ones(3, 4, 5)) == (20, 15)
+        with pytest.raises(ValueError, match="fewer than 2 dimensions"):
+            t.nn.init._calculate_fan_in_and_fan_out(t.ones(3))

@@ -146,4 +146,8 @@ class EmbeddingBag(_Table):
         return bag
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, mode={self.mode!r}"
+        text = super().extra_repr()
+        padding = f", padding_idx={self.padding_idx}"
+        if self.padding_idx is None:
+            return f"{text}, mode={self.mode!r}"
+        return f"{text.replace(padding, '', 1)}, mode={self.mode!r}{padding}"  # PyTorch's order

@@ -31,7 +31,7 @@ class Adafactor(Optimizer):
         foreach: bool | None = None, maximize: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(params, {
-            "lr": lr, "beta2_decay": beta2_decay, "eps": eps, "d": d, "weight_decay": weight_decay,
+            "lr": lr, "beta2_decay": beta2_decay, "eps": eps, "d": d, "weight_decay": weight_decay, "foreach": foreach,
             "maximize": maximize,
         })  # fmt: skip
 

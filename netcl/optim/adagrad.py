@@ -28,13 +28,14 @@ class Adagrad(Optimizer):
         initial_accumulator_value: float = 0, eps: float = 1e-10, foreach: bool | None = None, *,
         maximize: bool = False, differentiable: bool = False, fused: bool | None = None,
     ) -> None:  # fmt: skip
-        refuse("Adagrad", differentiable=differentiable)
         super().__init__(params, {
             "lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
-            "initial_accumulator_value": initial_accumulator_value, "maximize": maximize,
+            "initial_accumulator_value": initial_accumulator_value, "foreach": foreach, "maximize": maximize,
+            "differentiable": differentiable, "fused": fused,
         })  # fmt: skip
 
     def _check(self, group: dict[str, Any]) -> None:
+        refuse(self, group)
         check_not_negative(lr=group["lr"], lr_decay=group["lr_decay"], weight_decay=group["weight_decay"])
         check_not_negative(initial_accumulator_value=group["initial_accumulator_value"], epsilon=group["eps"])
 

@@ -26,12 +26,13 @@ class Adamax(Optimizer):
         weight_decay: float = 0, foreach: bool | None = None, *, maximize: bool = False, differentiable: bool = False,
         capturable: bool = False,
     ) -> None:  # fmt: skip
-        refuse("Adamax", capturable=capturable, differentiable=differentiable)
         super().__init__(params, {
-            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize,
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "foreach": foreach,
+            "maximize": maximize, "differentiable": differentiable, "capturable": capturable,
         })  # fmt: skip
 
     def _check(self, group: dict[str, Any]) -> None:
+        refuse(self, group)
         check_not_negative(lr=group["lr"], epsilon=group["eps"])
         check_betas(group["betas"])
         check_not_negative(weight_decay=group["weight_decay"])

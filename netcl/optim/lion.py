@@ -27,10 +27,13 @@ class Lion(Optimizer):
         weight_decay: float = 0, *, foreach: bool | None = None, maximize: bool = False, capturable: bool = False,
         differentiable: bool = False,
     ) -> None:  # fmt: skip
-        refuse("Lion", capturable=capturable, differentiable=differentiable)
-        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
+        super().__init__(params, {
+            "lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize, "foreach": foreach,
+            "capturable": capturable, "differentiable": differentiable,
+        })  # fmt: skip
 
     def _check(self, group: dict[str, Any]) -> None:
+        refuse(self, group)
         check_not_negative(lr=group["lr"], weight_decay=group["weight_decay"])
         check_betas(group["betas"])
 

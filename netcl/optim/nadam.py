@@ -26,13 +26,14 @@ class NAdam(Optimizer):
         weight_decay: float = 0, momentum_decay: float = 4e-3, decoupled_weight_decay: bool = False, *,
         foreach: bool | None = None, maximize: bool = False, capturable: bool = False, differentiable: bool = False,
     ) -> None:  # fmt: skip
-        refuse("NAdam", capturable=capturable, differentiable=differentiable)
         super().__init__(params, {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "momentum_decay": momentum_decay,
-            "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize,
+            "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize, "foreach": foreach,
+            "capturable": capturable, "differentiable": differentiable,
         })  # fmt: skip
 
     def _check(self, group: dict[str, Any]) -> None:
+        refuse(self, group)
         check_not_negative(lr=group["lr"], epsilon=group["eps"])
         check_betas(group["betas"])
         check_not_negative(weight_decay=group["weight_decay"], momentum_decay=group["momentum_decay"])

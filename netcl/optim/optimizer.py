@@ -277,11 +277,14 @@ def _fitted(name: str, value: Any, parameter: Tensor) -> Any:
     return value
 
 
-def refuse(name: str, **options: Any) -> None:
+def refuse(optimizer: Optimizer, group: dict[str, Any]) -> None:
     """NotImplementedError for options of PyTorch's that are asked for and have no meaning here."""
-    for option, value in options.items():
-        if value:
-            raise NotImplementedError(f"{name}({option}={value!r}) is not supported; leave {option} out")
+    for option in ("capturable", "differentiable"):
+        if group.get(option):
+            name = type(optimizer).__name__
+            raise NotImplementedError(f"{name}({option}={group[option]!r}) is not supported; leave {option} out")
+    if group.get("fused") and group.get("foreach"):
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
 
 
 def check_not_negative(**numbers: Any) -> None:

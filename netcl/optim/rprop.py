@@ -26,10 +26,13 @@ class Rprop(Optimizer):
         step_sizes: tuple[float, float] = (1e-6, 50), *, capturable: bool = False, foreach: bool | None = None,
         maximize: bool = False, differentiable: bool = False,
     ) -> None:  # fmt: skip
-        refuse("Rprop", capturable=capturable, differentiable=differentiable)
-        super().__init__(params, {"lr": lr, "etas": etas, "step_sizes": step_sizes, "maximize": maximize})
+        super().__init__(params, {
+            "lr": lr, "etas": etas, "step_sizes": step_sizes, "foreach": foreach, "maximize": maximize,
+            "differentiable": differentiable, "capturable": capturable,
+        })  # fmt: skip
 
     def _check(self, group: dict[str, Any]) -> None:
+        refuse(self, group)
         check_not_negative(lr=group["lr"])
         if not 0.0 < group["etas"][0] < 1.0 < group["etas"][1]:
             raise ValueError(f"Invalid eta values: {group['etas'][0]}, {group['etas'][1]}")

@@ -142,3 +142,10 @@ def test_one_hot_equals_pytorchs(place, torch):
 def test_what_does_not_fit_raises(wrong, kind, words):
     with pytest.raises(kind, match=words):
         wrong(nc.tensor(INDEX), nc.tensor(TABLE)).numpy()
+
+
+def test_embeddings_print_as_pytorchs(torch):
+    for options in ({}, {"padding_idx": 2}, {"max_norm": 1.0, "padding_idx": 1}, {"norm_type": 1.0}):
+        for name in ("Embedding", "EmbeddingBag"):
+            ours, theirs = [repr(getattr(lib.nn, name)(5, 3, **options)) for lib in (nc, torch)]
+            assert ours == theirs

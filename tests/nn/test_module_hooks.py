@@ -228,6 +228,8 @@ def test_parameter_list_and_dict_hold_parameters_like_pytorchs(torch) -> None:
     assert repr(nn.ParameterList([nc.ones(2, 3), 1])) == (
         "ParameterList(\n    (0): Parameter containing: [netcl.float32 of size 2x3]\n    (1): Object of type: int\n)"
     )
+    texts = [repr(lib.nn.ParameterDict({"a": lib.nn.Parameter(lib.ones(2, 3)), "b": 1})) for lib in (nc, torch)]
+    assert texts[0].replace("netcl", "torch") == texts[1]
 
 
 def test_lists_of_modules_show_equal_ones_once_and_multiply(torch) -> None:

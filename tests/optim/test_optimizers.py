@@ -255,3 +255,24 @@ def test_bad_arguments_raise_pytorchs_kind_of_error() -> None:
     p._grad = nc.ones(3)  # p.grad = .. would refuse it
     with pytest.raises(RuntimeError, match="gradient"):
         optim.SGD([p]).step()
+
+
+@pytest.mark.parametrize(
+    "name", "SGD Adam AdamW NAdam RAdam Adamax Adagrad Adadelta RMSprop Rprop ASGD Adafactor LBFGS".split()
+)
+def test_options_of_groups_are_pytorchs_and_print_the_same(torch, name):
+    ours, theirs = [getattr(t.optim, name)([t.nn.Parameter(t.ones(2))], lr=0.5) for t in (nc, torch)]
+    assert repr(ours) == repr(theirs)
+    assert list(ours.param_groups[0]) == sorted(theirs.param_groups[0], key=list(ours.param_groups[0]).index)
+    assert ours.state_dict()["param_groups"] == theirs.state_dict()["param_groups"]
+
+
+def test_options_without_a_meaning_here_are_refused_in_groups_too():
+    w = nc.tensor([1.0], requires_grad=True)
+    for option in ("capturable", "differentiable"):
+        with pytest.raises(NotImplementedError, match=rf"AdamW\({option}=True\) is not supported"):
+            nc.optim.AdamW([w], **{option: True})
+        with pytest.raises(NotImplementedError, match=rf"Adam\({option}=True\) is not supported"):
+            nc.optim.Adam([{"params": [w], option: True}])
+    with pytest.raises(RuntimeError, match="cannot be `True` together"):
+        nc.optim.Adam([w], fused=True, foreach=True)

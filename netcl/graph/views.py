@@ -39,9 +39,12 @@ def _expand(shape: Shape, strides: Strides, wanted: Shape) -> tuple[Shape, Strid
 
 
 def _slice(shape: Shape, strides: Strides, arg: tuple) -> tuple[Shape, Strides, int]:
-    sizes = tuple(len(range(*part)) for part in arg)
-    shift = sum(start * s for (start, _, _), s in zip(arg, strides, strict=True))
-    return sizes, tuple(step * s for (_, _, step), s in zip(arg, strides, strict=True)), 0 if 0 in sizes else shift
+    sizes, steps, shift = [], [], 0
+    for (start, stop, step), stride in zip(arg, strides, strict=True):
+        sizes.append(stop - start if step == 1 and stop > start else len(range(start, stop, step)))
+        steps.append(step * stride)
+        shift += start * stride
+    return tuple(sizes), tuple(steps), 0 if 0 in sizes else shift
 
 
 def _diagonal(shape: Shape, strides: Strides, arg: tuple[int, int, int]) -> tuple[Shape, Strides, int]:

@@ -6,6 +6,7 @@ where outer or inner share them. They are kept for the gradient as they are give
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from netcl.core import dtypes
 from netcl.graph import flags
 from netcl.graph.table import composite
 from netcl.graph.value import record, record_scalar, user_line
+from netcl.graph.views import view
 from netcl.ops.creation import full, iota
 from netcl.ops.elementwise import fitting, plain_number
 from netcl.tensor import Tensor
@@ -100,6 +102,36 @@ def _checked_pick_gradient(g: Tensor, y: Any, x: Any, index: Tensor, where_from:
 
 
 composite("pick", _pick_infer, picked)
+
+
+def pick_slices(name: str, input: Tensor, axis: int, index: Tensor, low: int) -> Tensor:
+    """The slices along axis that index names, whose dimensions stand where that one was. One record, where `pick` takes
+    four with the views around it."""
+    where_from = site(name, index._value.device)
+    return tape.apply_composite("pick_slices", (input, index, where_from), (axis, low), _slices_gradient)
+
+
+def _slices_infer(operands: Any, arg: tuple[int, int]) -> tuple:
+    shape, axis = operands[0].shape, arg[0]
+    return (*shape[:axis], *operands[1].shape, *shape[axis + 1 :]), operands[0].dtype
+
+
+def _slices_body(x: Any, index: Any, where_from: Any, arg: tuple[int, int]) -> Any:
+    axis, low = arg
+    shape = x.shape
+    folded = view("reshape", x, (prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])))
+    found = picked(folded, view("reshape", index, (1, prod(index.shape), 1)), where_from, low)
+    return view("reshape", found, _slices_infer((x, index), arg)[0])
+
+
+def _slices_gradient(g: Tensor, y: Any, x: Any, index: Tensor, where_from: Any, arg: tuple[int, int]) -> tuple:
+    axis, shape = arg[0], tuple(x.shape)
+    count = index.numel()
+    columns = g.reshape(prod(shape[:axis]), count, prod(shape[axis + 1 :]))
+    return scatter("sum", shape[axis], index.reshape(1, count, 1), columns).reshape(shape), None, None
+
+
+composite("pick_slices", _slices_infer, _slices_body)
 
 
 def scatter(

@@ -106,9 +106,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     count = index.numel()
     if count and not shape[axis]:
         raise IndexError(f"index_select: dimension {dim} of shape {list(shape)} is empty: no index is in range")
-    folded = unshared_view("reshape", input, (prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])))
-    picked = columns.pick(folded, unshared_view("reshape", index, (1, count, 1)), 0, "index_select")
-    return unshared_view("reshape", picked, (*shape[:axis], count, *shape[axis + 1 :]))
+    return columns.pick_slices("index_select", input, axis, index if index.ndim else index.reshape(1), 0)
 
 
 def select(input: Tensor, dim: int, index: int) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 from netcl.core import dtypes
 from netcl.ops.columns import checked, from_front
 from netcl.ops.elementwise import check_devices
-from netcl.ops.shape import apply_view, slice_axes
+from netcl.ops.shape import shared_view, slice_axes
 from netcl.storage import unshared_view
 from netcl.tensor import Tensor
 
@@ -36,7 +36,7 @@ class Parsed:
     def view(self, input: Tensor) -> Tensor:
         part = self.part(input)
         same = part is not input and part._value.shape == self.shape
-        return part if same else apply_view("reshape", part, self.shape)
+        return part if same else shared_view("reshape", part, self.shape)
 
     def part(self, input: Tensor) -> Tensor:
         return input if self.whole else slice_axes(input, self.parts)
@@ -74,6 +74,15 @@ def parse(input: Tensor, index: Any) -> Parsed:
                 kept.append(len(range(*parts[-1])))
     whole = all(part == (0, size, 1) for part, size in zip(parts, shape, strict=True))
     return Parsed(tuple(parts), tuple(kept), entries, whole)
+
+
+def row(input: Tensor, place: int) -> Parsed:
+    """What parse gives for one int, which is most of what is asked for."""
+    shape = input._value.shape
+    if not shape:
+        return parse(input, place)
+    part = _part(place, shape[0], 0)
+    return Parsed((part, *[(0, size, 1) for size in shape[1:]]), shape[1:], [], shape[0] == 1)
 
 
 def _items(index: Any, input: Tensor) -> list[Any]:

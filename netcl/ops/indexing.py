@@ -13,7 +13,7 @@ from netcl.graph.primitives import TABLE
 from netcl.ops import columns
 from netcl.ops.creation import ones_like
 from netcl.ops.elementwise import check_devices, where
-from netcl.ops.index_expressions import Arranged, Entry, Parsed, arrange, parse
+from netcl.ops.index_expressions import Arranged, Entry, Parsed, arrange, parse, row
 from netcl.ops.masks import nonzero_numbers, placed_by_mask
 from netcl.storage import unshared_view
 from netcl.tensor import Tensor
@@ -47,9 +47,13 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     tensor([[ 9, 10],
             [ 1,  2]])
     """
-    parsed = parse(input, index)
+    parsed = row(input, index) if type(index) is int else parse(input, index)
     if not parsed.entries:
         return parsed.view(input)
+    if len(parsed.entries) == 1 and parsed.whole and parsed.shape == input._value.shape:
+        ((axis, tensor),) = parsed.entries
+        if tensor.dtype is not dtypes.bool_ and parsed.shape[axis]:
+            return columns.pick_slices("index", input, axis, tensor, -parsed.shape[axis])
     shape, entries = _positions(parsed)
     place = arrange("index", shape, entries)
     picked = columns.pick(place.columns(parsed.part(input), shape), place.index, place.low, "index")

@@ -28,6 +28,12 @@ def apply_view(op: str, input: Tensor, arg: Any) -> Tensor:
     return result
 
 
+def shared_view(op: str, input: Tensor, arg: Any) -> Tensor:
+    """`apply_view` where the result is known to be a view: it leaves out dimensions of size 1, or adds some."""
+    result = unshared_view(op, input, arg)
+    return share(result, input, op, arg) if recording_views() else result
+
+
 def own_copy(view: Tensor) -> Tensor:
     """The elements of a view made just now as a tensor of its own. Values never change, so nothing has to move."""
     return tape._alias(view)

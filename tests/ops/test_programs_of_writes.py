@@ -242,6 +242,10 @@ def test_a_program_of_views_and_writes_ends_as_in_pytorch(torch, leaf, steps, tw
     compare(torch, leaf, steps, twice)
 
 
+def test_a_plan_whose_kernels_change_many_times_is_made(torch):
+    compare(torch, True, [("row", 0, 0, 0), ("scattered", 0, 0, 0), ("several_at_once", 1, 0, 0)], twice=True)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @settings(max_examples=600, **relaxed)

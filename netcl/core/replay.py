@@ -100,7 +100,7 @@ class Steps:
 class Interrupted(Exception):
     """A launch failed after `launched` others."""
 
-    def __init__(self, error: Exception, launched: int):
+    def __init__(self, error: BaseException, launched: int):
         super().__init__(str(error))
         self.error = error
         self.launched = launched
@@ -137,7 +137,7 @@ def replay(device: Device, steps: Steps, memory: Memory, slots: list[Any], scala
                 if observers:
                     for observe in tuple(observers):
                         observe(device, steps.steps[launched - 1].launch, event)
-        except Exception as error:
+        except BaseException as error:  # Ctrl-C as well
             raise Interrupted(error, launched) from error
         finally:
             launch.launch_counter.count += launched

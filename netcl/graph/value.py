@@ -113,7 +113,7 @@ class Trace:
         self.lock = threading.RLock()
         self.closed = False
         self.owner: dict[Any, Trace] | None = None  # its thread's open traces
-        self.spoilt: Exception | None = None  # what went wrong after results had begun to overwrite inputs
+        self.spoilt: BaseException | None = None  # what went wrong after results had begun to overwrite inputs
 
     def position(self, value: Value) -> int:
         """The position of an operand; a realised value becomes an input."""

@@ -237,7 +237,7 @@ class Compiled:
 def _at_once(replay: Replay, recorder: Recorder, arguments: Arguments) -> Any:
     try:
         return replay.first(arguments.tensors, recorder.sources(arguments.floats))
-    except Exception:
+    except BaseException:
         recorder.roll_back_numbers()
         raise
 

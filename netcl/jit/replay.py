@@ -265,7 +265,7 @@ class Replay:
         if found is not None:
             try:
                 return self._run(*found, tensors, sources)
-            except Exception:
+            except BaseException:
                 self._restore(undo)
                 raise
         return self._lazily(tensors, sources)
@@ -498,7 +498,7 @@ class _Layout:
         self.buffer = object()
 
 
-def _spoil(device: Any, values: list[Value], error: Exception) -> None:
+def _spoil(device: Any, values: list[Value], error: BaseException) -> None:
     """Values whose memory is half written: reading them says so."""
     trace = Trace(device)
     trace.spoilt = error

@@ -38,10 +38,10 @@ def snapshot(model: Any) -> dict[str, list]:
 
 
 def message_of(work: Any) -> str:
-    """The text of the RuntimeError that work() raises, "" if none."""
+    """The text of the error that work() raises, "" if none."""
     try:
         work()
-    except RuntimeError as error:
+    except (RuntimeError, KeyboardInterrupt) as error:
         return str(error)
     return ""
 
@@ -74,28 +74,30 @@ def test_out_of_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert snapshot(model) == snapshot(other)
 
 
-def test_a_launch_that_fails_half_way(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_launch_that_fails_half_way(monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
     """Parameters keep their last whole value, or reading them says that there is none: never half a step."""
     outcomes = []
     for failing in range(12):
-        model, _, step = training()
+        model, optimizer, step = training()
         x, y = nc.tensor(X), nc.tensor(Y)
         for _ in range(3):
             step(x, y)
-        before = snapshot(model)
+        before, counts = snapshot(model), [own["step"] for own in optimizer.state.values()]
         count = [0]
         launched = launch._nd_range
 
         def broken(*args: Any, count: list = count, failing: int = failing, launched: Any = launched) -> Any:
             count[0] += 1
             if count[0] > failing:
-                raise RuntimeError("the device went away")
+                raise error("the device went away")
             return launched(*args)
 
         with monkeypatch.context() as patch:
             patch.setattr(launch, "_nd_range", broken)
             if not message_of(lambda step=step, x=x, y=y: step(x, y)):
                 break  # every launch succeeded
+        assert [own["step"] for own in optimizer.state.values()] == counts
         after: dict = {}
         message = message_of(lambda after=after, model=model: after.update(snapshot(model)))
         assert "half-way" in message or after == before

@@ -25,6 +25,7 @@ from netcl.ops.losses.targets import (
     chosen,
     class_axis,
     ignored_class,
+    kind_of_misfit,
     reduced_rows,
     row_scale,
     sums_of,
@@ -183,8 +184,8 @@ def cross_entropy(
     ignore_index = ignored_class(name, ignore_index)
     classes = check_scores(name, input)
     extras = (float(label_smoothing), float(lse_square_scale))
-    if target._value.shape == input._value.shape:
-        _check_probabilities(target, ignore_index)
+    if target.dtype.category == 2 or target._value.shape == input._value.shape:
+        _check_probabilities(input, target, ignore_index)
         check_class_weight(name, weight, classes)
         return _probability_cross_entropy(input, target, weight, (reduction, *extras))
     check_class_indices(name, input, target)
@@ -286,7 +287,13 @@ primitives.composite("cross_entropy", _infer, _cross_entropy)
 # ---- cross-entropy with probabilities ----------------------------------------------------------------------------
 
 
-def _check_probabilities(target: Tensor, ignore_index: int) -> None:
+def _check_probabilities(input: Tensor, target: Tensor, ignore_index: int) -> None:
+    shape, own = input._value.shape, target._value.shape
+    if own != shape:
+        raise kind_of_misfit(shape, own)(
+            f"cross_entropy: target probabilities have shape {list(own)}, logits {list(shape)}; "
+            "they must be equal; class indices are integers: pass target.long()"
+        )
     if target.dtype.category != 2:
         raise RuntimeError(
             f"cross_entropy: a target in the logits' shape holds probabilities, which are floating-point numbers, got "

@@ -70,9 +70,9 @@ def refused():
         yield lambda name=name: getattr(F, name)(whole, whole), NotImplementedError, name
     for name in ("cross_entropy", "nll_loss", "multi_margin_loss"):
         yield lambda name=name: getattr(F, name)(whole, labels), NotImplementedError, name
-        yield lambda name=name: getattr(F, name)(floats, labels.float()), RuntimeError, f"{name}.*int64"
+        yield lambda name=name: getattr(F, name)(floats, labels.float()), RuntimeError, f"{name}.*int64|target.long"
     yield lambda: F.cross_entropy(floats, whole), RuntimeError, "holds probabilities.*int64"
-    yield lambda: F.cross_entropy(floats, floats[:1]), ValueError, r"need class indices of shape \[2\], got \[1, 3\]"
+    yield lambda: F.cross_entropy(floats, floats[:1]), ValueError, r"probabilities have shape \[1, 3\], logits \[2, 3\]"
     yield lambda: F.cross_entropy(floats, floats, ignore_index=1), RuntimeError, "ignore_index=1.*probabilities"
     for name in ("cross_entropy", "nll_loss", "focal_loss"):
         yield lambda name=name: getattr(F, name)(floats, labels, ignore_index=1.0), TypeError, f"{name}.*int.*float"

@@ -36,15 +36,19 @@ def check_class_indices(name: str, input: Tensor, target: Tensor) -> None:
     shape, own = input._value.shape, target._value.shape
     wanted = () if len(shape) == 1 else (shape[0], *shape[2:])
     if own != wanted:
-        rows = len(own) == 1 if len(shape) == 1 else wanted[:1] != own[:1]
-        error = ValueError if rows else RuntimeError
-        raise error(
+        raise kind_of_misfit(shape, own)(
             f"{name}: scores of shape {list(shape)} need class indices of shape {list(wanted)}, got {list(own)}"
         )
     if target.dtype not in (dtypes.int64, dtypes.int32, dtypes.uint8):
         raise RuntimeError(f"{name}: expected class indices of dtype int64, got {target.dtype}; convert with .long()")
     if shape[class_axis(shape)] == 0 and target.numel():
         raise IndexError(f"{name}: scores of shape {list(shape)} have no classes: no target is in range")
+
+
+def kind_of_misfit(shape: tuple[int, ...], own: tuple[int, ...]) -> type[Exception]:
+    """What scores of a shape and a target of another one raise: ValueError where the numbers of rows differ."""
+    rows = len(own) == 1 if len(shape) == 1 else shape[:1] != own[:1]
+    return ValueError if rows else RuntimeError
 
 
 def ignored_class(name: str, ignore_index: Any) -> int:

@@ -41,7 +41,9 @@ MISMATCH = object()  # the recording is not good for this call
 class _Direct:
     """A plan for operands that lie in memory as they did, and what to do with its numbers and results."""
 
-    def __init__(self, plan: Plan, operands: int, first_item: int, recorded: Recorded):
+    def __init__(
+        self, plan: Plan, operands: int, first_item: int, recorded: Recorded, heirs: Sequence[tuple[int, int]]
+    ):
         self.plan = plan
         taken = [slot for slot, _, _ in plan.memory.taken]
         self.overwritten = taken  # operands whose memory results take
@@ -52,7 +54,8 @@ class _Direct:
         written = [(n, w[1], recorded.operand_of(n)) for n, w in recorded.writes if w[0] == "result"]
         written = [item for item in written if lies_in.get(item[1], -1) == item[2]]
         self.in_place: list[tuple[int, Any]] = list({k: operand for _, k, operand in written}.items())
-        self.gradients = [(k, slot) for k, slot in lies_in.items() if slot >= len(recorded.sources)]
+        # new gradients in the memory of the old ones, whose values go on; another result that fits there is a new value
+        self.gradients = [(k, slot) for k, slot in lies_in.items() if (slot, first_item + k) in heirs]
         stays, kept = {n for n, _, _ in written}, {k for _, k, _ in written}.union(dict(self.gradients))
         self.writes = [w for w in recorded.writes if w[0] not in stays]
         self.passed_on = any(w[1][0] == "result" and w[1][1] in dict(self.in_place) for w in self.writes)
@@ -361,7 +364,7 @@ class Replay:
         whole = tuple([k for k in free if layouts[k][1][2] is None and not layouts[k][1][3]])
         heirs = tuple([(operands + k, first + new) for k, new in enumerate(self.heirs) if operands + k in whole])
         plan = plan_for(trace, [first + k for k in range(len(recorded.metas))], whole, heirs)
-        return _Direct(plan, len(layouts), first, recorded)
+        return _Direct(plan, len(layouts), first, recorded, heirs)
 
     def _run(
         self, direct: _Direct, operands: list[Value], buffers: list[Any], tensors: list[Any], sources: list[Any]

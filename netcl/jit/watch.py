@@ -98,7 +98,7 @@ class Container:
     def describe(self, key: Any) -> str:
         if isinstance(self.holder, types.CellType) or self.names is not None or self.label.endswith("."):
             return self.label if isinstance(self.holder, types.CellType) else f"{self.label}{key}"
-        return f"{self.label}[{key!r}]"
+        return f"{self.label}[{'a tensor' if isinstance(key, Tensor) else repr(key)}]"
 
 
 def _equal_or_same(new: Any, old: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +160,9 @@ class Trainer:
                 self.finished = not interrupts.seen
         finally:
             self.model.train(training)
-            for callback in callbacks:
-                callback.on_fit_end(self)
+            with ExitStack() as ends:  # each is told, also where one of them raises
+                for callback in reversed(callbacks):
+                    ends.callback(callback.on_fit_end, self)
         if self.history.interrupted and progress:
             saved = "; without checkpoint= it can't be resumed" if path is None else f"; saved as {path}"
             print(f"interrupted in epoch {self.epoch + 1} after {self.batch} batches{saved}", flush=True)

@@ -317,3 +317,22 @@ def test_a_gradient_in_the_memory_of_an_argument_is_not_written_over(device):
     assert [x.item() for x in xs] == list(range(8))
     assert w.grad.tolist() == [7.0] * 3
     assert step.cache_info().hits >= 5
+
+
+def test_another_result_in_the_memory_of_an_old_gradient() -> None:
+    """Both are 8 bytes, but of other shapes and dtypes."""
+    weight = nn.Parameter(nc.tensor([1.0, 2.0]))
+
+    @nc.jit_compile
+    def step(x, total):
+        weight.grad = None
+        loss = (weight * x).sum()
+        loss.backward()
+        return total + loss.detach().double()
+
+    total = nc.zeros((), dtype=nc.float64)
+    for number in range(5):
+        total = step(nc.full((2,), float(number)), total)
+        assert weight.grad.tolist() == [number, number]
+        assert (total.shape, total.dtype) == ((), nc.float64)
+        assert total.item() == sum(3.0 * n for n in range(number + 1))

@@ -686,3 +686,21 @@ def test_functions_of_which_only_numbers_remain(device) -> None:
         x = nc.zeros(2)
         found.append([[t.tolist() for t in (*function(x), x)] for _ in range(4)])
     assert found[0] == found[1]
+
+
+def test_recording_reads_nothing() -> None:
+    model = nn.Linear(3, 2)
+    optimizer = nc.optim.Adam(model.parameters(), lr=0.1)
+
+    @nc.jit_compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    with nc.profiler.count_reads() as reads:
+        for _ in range(4):
+            step(nc.ones(4, 3))
+    assert int(reads) == 0

@@ -314,3 +314,20 @@ def test_a_class_out_of_range_is_raised_at_the_end_of_the_epoch() -> None:
     x = np.zeros((4, 4), np.float32)
     with pytest.raises(IndexError, match="cross_entropy"):
         trainer.fit([(x, np.array([0, 1, 2, 3]))], progress=False)
+
+
+def test_the_end_is_told_to_every_callback_where_one_raises() -> None:
+    class Ending(Callback):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def on_fit_end(self, trainer: nc.Trainer) -> None:
+            told.append(self.name)
+            if self.name == "first":
+                raise ValueError("at the end")
+
+    told: list[str] = []
+    trainer, loader = regression(callbacks=[Ending("first"), Ending("second")])
+    with pytest.raises(ValueError, match="at the end"):
+        trainer.fit(loader, epochs=1, progress=False)
+    assert told == ["first", "second"]

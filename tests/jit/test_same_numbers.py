@@ -319,20 +319,30 @@ def test_a_gradient_in_the_memory_of_an_argument_is_not_written_over(device):
     assert step.cache_info().hits >= 5
 
 
-def test_another_result_in_the_memory_of_an_old_gradient() -> None:
+@pytest.mark.parametrize("clip", [False, True])
+def test_another_result_in_the_memory_of_an_old_gradient(clip: bool) -> None:
     """Both are 8 bytes, but of other shapes and dtypes."""
-    weight = nn.Parameter(nc.tensor([1.0, 2.0]))
 
-    @nc.jit_compile
-    def step(x, total):
-        weight.grad = None
-        loss = (weight * x).sum()
-        loss.backward()
-        return total + loss.detach().double()
+    def totals(compiled: bool) -> list[Any]:
+        nc.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2))
+        optimizer = nc.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
-    total = nc.zeros((), dtype=nc.float64)
-    for number in range(5):
-        total = step(nc.full((2,), float(number)), total)
-        assert weight.grad.tolist() == [number, number]
-        assert (total.shape, total.dtype) == ((), nc.float64)
-        assert total.item() == sum(3.0 * n for n in range(number + 1))
+        def step(x: Any, y: Any, total: Any, count: Any) -> Any:
+            optimizer.zero_grad()
+            logits = model(x)
+            loss = F.cross_entropy(logits, y)
+            loss.backward()
+            if clip:
+                nc.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            optimizer.step()
+            return total + loss.detach().double(), count + (logits.argmax(1) == y).sum()
+
+        total, count = nc.zeros((), dtype=nc.float64), nc.zeros((), dtype=nc.int64)
+        run = nc.jit_compile(step) if compiled else step
+        for _ in range(5):
+            total, count = run(nc.randn(16, 6), nc.randint(0, 2, (16,)), total, count)
+            assert (total.shape, total.dtype, count.shape, count.dtype) == ((), nc.float64, (), nc.int64)
+        return [total.item(), count.item(), *(p.grad.tolist() for p in model.parameters())]
+
+    assert totals(compiled=False) == totals(compiled=True)

@@ -6,11 +6,12 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import ml_dtypes  # noqa: F401  (gives NumPy the name bfloat16, which safetensors asks for)
 import numpy as np
 import safetensors
+from safetensors.numpy import save as save_bytes
 from safetensors.numpy import save_file
 
 from netcl.core.device import device as find_device
@@ -21,10 +22,11 @@ from netcl.tensor import Tensor
 _KEY = "netcl"  # the metadata entry that says how the tensors nest
 
 
-def save(obj: Any, path: str | os.PathLike, metadata: dict[str, str] | None = None) -> None:
+def save(obj: Any, path: str | os.PathLike | BinaryIO, metadata: dict[str, str] | None = None) -> None:
     """Write a state_dict, or nested dicts, lists and tuples of tensors and numbers, as safetensors.
 
-    The file is complete or absent: it is written beside `path` and renamed. A plain state_dict becomes a plain
+    The file is complete or absent: it is written beside `path` and renamed. (`path` may be a file that is opened for
+    writing bytes, too, or an io.BytesIO; then it is just written to.) A plain state_dict becomes a plain
     safetensors file that PyTorch reads. TypeError for what can't be saved, OSError where the folder can't be written.
 
     >>> import netcl as nc, tempfile, os
@@ -42,7 +44,11 @@ def save(obj: Any, path: str | os.PathLike, metadata: dict[str, str] | None = No
         if not isinstance(key, str) or not isinstance(text, str) or key == _KEY:
             raise TypeError(f"save: metadata must map strings to strings, other than {_KEY!r}; got {key!r}: {text!r}")
         texts[key] = text
-    _write_atomically({name: _contiguous(value) for name, value in arrays.items()}, texts, Path(path))
+    hosts = {name: _contiguous(value) for name, value in arrays.items()}
+    if isinstance(path, (str, os.PathLike)):
+        _write_atomically(hosts, texts, Path(path))
+    else:
+        path.write(save_bytes(hosts, metadata=texts or None))
 
 
 def _contiguous(value: Any) -> np.ndarray:
@@ -85,12 +91,14 @@ def _mode(path: Path) -> int:
 
 
 def load(
-    path: str | os.PathLike, map_location: Any = None, *, device: Any = None, weights_only: bool | None = None
+    path: str | os.PathLike | BinaryIO, map_location: Any = None, *, device: Any = None,
+    weights_only: bool | None = None,
 ) -> Any:  # fmt: skip
     """What was saved, with its tensors on the device `map_location` (default: the current one).
 
-    Any safetensors file gives a state_dict. `device` is another name of map_location. `weights_only` may be given as in
-    PyTorch, and changes nothing: the files hold no code.
+    Any safetensors file gives a state_dict. `path` may be a file that is opened for reading bytes, too. `device` is
+    another name of map_location. `weights_only` may be given as in PyTorch, and changes nothing: the files hold no
+    code.
 
     FileNotFoundError; ValueError for a file that is no complete safetensors file. A pickle (what torch.save writes)
     is refused: reading one can run any code.
@@ -100,6 +108,11 @@ def load(
     if map_location is not None and device is not None:
         raise TypeError("load: map_location and device are the same argument; give one")
     target = find_device(device if map_location is None else map_location)
+    if not isinstance(path, (str, os.PathLike)):
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "file"
+            copy.write_bytes(path.read())
+            return load(copy, target)
     path = Path(path)
     _refuse_pickle(path)
     try:

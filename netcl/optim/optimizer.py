@@ -360,6 +360,12 @@ def record_update(
     `states` holds a list of tensors for each kind of state, in the parameters' order. Where optim.counts.found_inf()
     is 1, all of them keep their old values.
     """
+    rounds = _one_after_another(parameters)
+    if rounds is not None:
+        for places in rounds:
+            columns = [[column[place] for place in places] for column in states]
+            record_update(name, flags, numbers, [parameters[place] for place in places], columns)
+        return
     skips = skipping()
     plain, structure, tensors = apart(numbers)
     scalars = numbers_of((name, flags, skips, structure), plain)
@@ -384,6 +390,24 @@ def record_update(
                 tensor._version += 1
             else:
                 tensor._assign(value)
+
+
+def _one_after_another(parameters: list[Tensor]) -> list[list[int]] | None:
+    """The places of parameters that share elements with others, in rounds of such that share none: each is updated
+    from what the rounds before left, as where they are updated one by one. None where nothing is shared."""
+    stores = [id(p._storage) for p in parameters if p._storage is not None]
+    if len(set(stores)) == len(stores):
+        return None
+    rounds: list[list[int]] = []
+    met: dict[int, int] = {}
+    for place, parameter in enumerate(parameters):
+        store = id(parameter._storage if parameter._storage is not None else parameter)
+        number = met.get(store, 0)
+        met[store] = number + 1
+        if number == len(rounds):
+            rounds.append([])
+        rounds[number].append(place)
+    return rounds
 
 
 def batches(parameters: Iterable[Tensor], at: Callable[[Tensor], Hashable]) -> Iterable[tuple[Any, list[Tensor]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from pathlib import Path
@@ -188,3 +189,19 @@ def test_load_takes_pytorchs_arguments(device, tmp_path: Path) -> None:
         nc.load(tmp_path / "m.pt", map_location=lambda storage, place: storage)
     with pytest.raises(TypeError, match="same argument"):
         nc.load(tmp_path / "m.pt", device, device=device)
+
+
+def test_files_that_are_open_are_written_and_read(torch, tmp_path: Path) -> None:
+    for lib in (nc, torch):
+        state = {"model": lib.nn.Linear(2, 1).state_dict(), "step": 3, "half": lib.ones(2, dtype=lib.bfloat16)}
+        buffer = io.BytesIO()
+        lib.save(state, buffer)
+        buffer.seek(0)
+        with open(tmp_path / "open", "wb") as file:
+            lib.save(state, file)
+        with open(tmp_path / "open", "rb") as file:
+            for found in (lib.load(buffer), lib.load(file), lib.load(tmp_path / "open")):
+                assert found["step"] == 3 and found["half"].dtype is lib.bfloat16
+                assert (found["model"]["weight"] == state["model"]["weight"]).all()
+    with pytest.raises(ValueError, match="not a complete safetensors file"):
+        nc.load(io.BytesIO(b"nothing of the kind"))

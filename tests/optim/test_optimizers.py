@@ -276,3 +276,40 @@ def test_options_without_a_meaning_here_are_refused_in_groups_too():
             nc.optim.Adam([{"params": [w], option: True}])
     with pytest.raises(RuntimeError, match="cannot be `True` together"):
         nc.optim.Adam([w], fused=True, foreach=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("SGD", {"lr": 0.01}), ("SGD", {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.1}), ("Adam", {"lr": 0.1}),
+        ("AdamW", {"lr": 0.1, "amsgrad": True}), ("RMSprop", {"lr": 0.01}), ("Adafactor", {"lr": 0.1}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.filterwarnings("ignore:jit_compile. step is traced at each call")
+def test_parameters_that_share_elements_are_updated_one_after_the_other(torch, name, options, compiled):
+    """An autoencoder whose decoder is a transposed view of its encoder: no update is lost."""
+    mine, his = [tied_training(t, name, options, compiled and t is nc) for t in (nc, torch)]
+    for a, b in zip(mine, his, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5)
+
+
+def tied_training(t, name, options, compiled):
+    """The losses of some steps, and the parameters afterwards."""
+    encoder = t.nn.Parameter(t.arange(6.0).reshape(2, 3) / 3 - 1)
+    decoder = t.nn.Parameter(encoder.transpose(0, 1))
+    bias = t.nn.Parameter(t.ones(3))
+    x = t.tensor([[0.5, -1.0, 2.0], [1.0, 0.25, -0.5]])
+    optimizer = getattr(t.optim, name)([encoder, bias, decoder], **options)
+
+    def step():
+        optimizer.zero_grad()
+        loss = ((x @ encoder.T @ decoder.T + bias - x) ** 2).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = nc.jit_compile(step) if compiled else step
+    losses = [run().item() for _ in range(5)]
+    assert (encoder == decoder.T).all()
+    return losses, encoder.tolist(), bias.tolist()

@@ -53,6 +53,7 @@ NOTES = {
     "torch.as_tensor": "copies NumPy arrays",
     "torch.asarray": "copies what is no tensor",
     "torch.bernoulli": "on Intel's CPUs PyTorch draws other numbers",
+    "torch.compile": "makes no Module of a module: its parts and state_dict are the module's own",
     "torch.cuda": "is_available() is False; GPUs are OpenCL devices: nc.devices()",
     "torch.device": "a function that finds an OpenCL device",
     "torch.from_dlpack": "copies",

@@ -157,6 +157,12 @@ def test_pytorchs_import_statements_work(torch, line):
         exec(line.format(name), {})
 
 
+def test_trying_a_device_of_pytorchs_raises_what_scripts_catch():
+    for name in ("cuda", "cuda:0", "mps", "xpu"):
+        with pytest.raises(RuntimeError, match=f"unknown device '{name}'"):
+            nc.zeros(2, device=name)
+
+
 class Length:
     """A class of a user's that knows what to do with tensors."""
 

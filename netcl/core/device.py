@@ -383,6 +383,10 @@ def device(spec: Device | str | int | None = None) -> Device:
 find_device = device
 
 
+class UnknownDeviceError(ValueError, RuntimeError):
+    """No device has this name. A RuntimeError as in PyTorch, which scripts catch where they try "cuda"."""
+
+
 def find(spec: str, candidates: list[Device]) -> Device:
     """The one of `candidates` that `spec` names; ValueError or RuntimeError, listing them, where none is."""
     if not candidates:
@@ -410,7 +414,7 @@ def find(spec: str, candidates: list[Device]) -> Device:
         kind = "portable computing language"
     named = [c for c in candidates if kind and kind in f"{c.platform_name} {c.name}".lower()]
     if colon or not named:
-        raise ValueError(
+        raise UnknownDeviceError(
             f"unknown device {spec!r}. Use 'cpu', 'gpu', 'cpu:<n>', 'opencl:<n>' or a part of a name:\n"
             f"{_listing(candidates)}"
         )

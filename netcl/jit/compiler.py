@@ -73,6 +73,8 @@ class Compiled:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "__wrapped_by_jit__" not in self.__dict__:
             raise AttributeError(name)
+        if name == "_orig_mod":  # PyTorch's name of the module that was compiled
+            return self.__wrapped_by_jit__
         return getattr(self.__wrapped_by_jit__, name)
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from netcl.graph.effects import surroundings
+from netcl.jit.compiler import Compiled
 from netcl.nn.parameter import Buffer, Parameter
 from netcl.tensor import Tensor
 
@@ -61,6 +62,11 @@ class Tree:
             if value is not None and not isinstance(value, Tensor):
                 raise _wrong_kind("as buffer", name, value, "Tensor")
             values[name] = value
+        elif isinstance(value, Compiled) and isinstance(value.__wrapped_by_jit__, Tree):
+            raise NotImplementedError(
+                f"{type(self).__name__}.{name}: a compiled module is no part of another, which would not find its "
+                "parameters; compile the outermost module, or the training step"
+            )
         else:
             object.__setattr__(self, name, value)
 

@@ -239,3 +239,21 @@ def test_nothing_is_kept_of_a_function_that_is_gone() -> None:
     nc.synchronize()
     assert held() is None
     assert nc.profiler.memory_in_use() - before <= 16_384  # what the last plan keeps for its next run
+
+
+def test_a_compiled_module_can_not_be_lost_as_a_part_of_another():
+    class Whole(nc.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.part = nc.compile(nc.nn.Linear(2, 2))
+
+    with pytest.raises(NotImplementedError, match=r"Whole\.part: a compiled module is no part.*outermost"):
+        Whole()
+    with pytest.raises(TypeError, match="not a Module"):
+        nc.nn.Sequential(nc.compile(nc.nn.Linear(2, 2)))
+    plain = nc.nn.Linear(2, 2)
+    assert nc.compile(plain)._orig_mod is plain
+    assert not hasattr(nc.compile(nc.relu), "no_such_name")
+    holder = nc.nn.Module()
+    holder.function = nc.compile(nc.relu)  # a function has no parameters that could be lost
+    assert holder.function(nc.ones(1) * -1).item() == 0

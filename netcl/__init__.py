@@ -113,7 +113,7 @@ _absent.attach({
     "torch.optim.lr_scheduler": vars(optim.lr_scheduler), "torch.autograd": vars(autograd),
     "torch.utils.data": vars(data), "torch.linalg": vars(linalg),
     "torch.special": vars(special), "torch.amp": vars(amp), "torch.func": vars(func),
-    "torch.distributions": vars(distributions), "torch.nn.utils": vars(nn.utils),
+    "torch.utils": vars(utils), "torch.distributions": vars(distributions), "torch.nn.utils": vars(nn.utils),
     "torch.nn.utils.parametrizations": vars(nn.utils.parametrizations), "torch.nn.utils.rnn": vars(nn.utils.rnn),
     "torch.optim.swa_utils": vars(optim.swa_utils), "torch.autograd.functional": vars(autograd.functional),
 })  # fmt: skip

@@ -89,6 +89,19 @@ def test_importing_what_is_absent_says_what_to_do(statement: str, advice: str):
     assert isinstance(caught.value, ImportError if "jit" not in statement else AttributeError)
 
 
+def test_modules_that_are_absent_say_so_as_attributes():
+    for place, name in (
+        (nc, "onnx"), (nc, "serialization"), (nc.nn, "parallel"), (nc.utils, "tensorboard"), (nc.nn.utils, "prune"),
+        (nc.autograd, "profiler"), (nc.distributions, "MultivariateNormal"),
+    ):  # fmt: skip
+        assert not hasattr(place, name)
+        with pytest.raises(NotImplementedError, match=rf"torch\..*{name} is in PyTorch and not in netcl"):
+            getattr(place, name)
+    with pytest.raises(AttributeError, match="has no attribute 'no_such_name'") as caught:
+        _ = nc.utils.no_such_name
+    assert not isinstance(caught.value, NotImplementedError)
+
+
 def test_importing_what_nobody_has_is_an_ordinary_error():
     for place in ("netcl", "netcl.nn", "netcl.nn.functional", "netcl.nn.modules.conv"):
         with pytest.raises(ImportError, match="nonsense") as caught:

@@ -23,6 +23,11 @@ class AbsentImportError(ImportError, NotImplementedError):
 _INSTEAD = {
     "torch.complex64": "use two real tensors",
     "torch.complex128": "use two real tensors",
+    "torch.compiler": "leave it out, or use nc.compile",
+    "torch.complex": "use two real tensors",
+    "torch.sparse": "tensors are dense here",
+    "torch.sparse_coo_tensor": "tensors are dense here",
+    "torch.Tensor.to_sparse": "tensors are dense here",
     "torch.distributed": "netcl trains on one device",
     "torch.hub": "use nc.load(path)",
     "torch.jit": "leave it out: netcl fuses kernels by itself",
@@ -132,7 +137,8 @@ def method_getattr(place: str, names: Mapping[str, Any]) -> Callable[[Any, str],
 
 
 def _error(place: str, name: str, described: str) -> AttributeError:
-    if name.startswith("_") or name not in _pytorchs_names()[place]:
+    known = name in _pytorchs_names().get(place, ()) or f"{place}.{name}" in _MODULES
+    if name.startswith("_") or not known:
         return AttributeError(f"{described} has no attribute {name!r}")
     return AbsentError(_advice(place, name))
 
@@ -151,7 +157,7 @@ def _nearest(place: str, name: str) -> str:
             if re.search(part, name.lower()):
                 return instead
     for other, names in _there.items():
-        if callable(names.get(name)) and name in _pytorchs_names()[other]:
+        if callable(names.get(name)) and name in _pytorchs_names().get(other, ()):
             return f"the nearest is {_own(other)}.{name}"
     here = _there.get(place, {})
     public = {there.lower(): there for there, thing in here.items() if there[0] != "_" and callable(thing)}

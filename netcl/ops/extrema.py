@@ -12,7 +12,7 @@ from netcl.ops import elementwise
 from netcl.ops.creation import iota
 from netcl.ops.reduction import amax, amin, axes_of, check_extremum, position, reduce
 from netcl.ops.return_types import named
-from netcl.ops.shape import axis_of
+from netcl.ops.shape import axis_of, is_whole
 from netcl.tensor import Tensor
 
 __all__ = ["aminmax", "max", "min"]
@@ -56,7 +56,7 @@ def _dispatch(op: str, pairwise: Callable, input: Tensor, dim: Any, keepdim: boo
     if dim is None:
         check_extremum(op, input, None)
         return apply_composite(op, (input,), (axes_of(op, None, input.ndim), False), _even_gradient)
-    if not isinstance(dim, int):
+    if not is_whole(dim):
         raise TypeError(f"{op}: dim must be one dimension, got {dim!r}; a{op} takes several")
     return along(op, input, dim, keepdim)
 

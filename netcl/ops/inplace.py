@@ -60,7 +60,7 @@ def copy_(input: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
     src is a tensor or a number. `non_blocking` changes nothing: copies are always enqueued without waiting.
     """
-    if isinstance(src, (int, float)):
+    if isinstance(src, (int, float, np.generic)):
         return fill_(input, src)
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_: expected a Tensor, got {type(src).__name__}; wrap it in nc.tensor(...)")

@@ -9,7 +9,7 @@ from typing import Any
 from netcl.core.dtypes import DType
 from netcl.ops.elementwise import cast
 from netcl.ops.norms import vector_norm
-from netcl.ops.shape import axis_of
+from netcl.ops.shape import axis_of, is_whole
 from netcl.ops.spectra import svdvals
 from netcl.tensor import Tensor
 
@@ -24,7 +24,7 @@ def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, 
     >>> nc.linalg.norm(nc.tensor([[3.0, 0.0], [0.0, 4.0]]), "nuc").item()
     7.0
     """
-    if dim is not None and isinstance(dim, int):
+    if is_whole(dim):
         dim = (dim,)
     if ord is None:
         return vector_norm(A, 2, dim, keepdim, dtype=dtype)

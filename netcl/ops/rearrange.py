@@ -8,7 +8,18 @@ from typing import Any
 
 from netcl.graph import primitives
 from netcl.ops.elementwise import check_devices
-from netcl.ops.shape import apply_view, axis_of, expand, matrix_transpose, permute, reshape, sizes, transpose, view
+from netcl.ops.shape import (
+    apply_view,
+    axis_of,
+    expand,
+    is_whole,
+    matrix_transpose,
+    permute,
+    reshape,
+    sizes,
+    transpose,
+    view,
+)
 from netcl.tensor import Size, Tensor
 
 __all__ = [
@@ -108,7 +119,7 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     netcl.Size([3, 4, 2])
     """
     rank = input.ndim
-    given = [[dims] if isinstance(dims, int) else list(dims) for dims in (source, destination)]
+    given = [[dims] if is_whole(dims) else list(dims) for dims in (source, destination)]
     if len(given[0]) != len(given[1]):
         raise RuntimeError(f"movedim: source {source} and destination {destination} must have equally many dimensions")
     origins, places = ([axis_of("movedim", dim, rank) for dim in dims] for dims in given)

@@ -15,7 +15,7 @@ from netcl.ops.elementwise import cast, literal
 from netcl.ops.losses.arguments import check_reduction as check_reduction
 from netcl.ops.losses.arguments import legacy_reduction as legacy_reduction
 from netcl.ops.losses.regression import mse_loss as mse_loss
-from netcl.ops.shape import axis_of
+from netcl.ops.shape import axis_of, is_whole
 from netcl.tensor import Tensor
 
 __all__ = ["amax", "amin", "argmax", "argmin", "logsumexp", "mean", "nansum", "prod", "sum"]
@@ -26,7 +26,7 @@ Dim = int | Sequence[int] | None
 
 def axes_of(name: str, dim: Dim, rank: int) -> tuple[int, ...]:
     """Dimensions as sorted axes; None and () mean all."""
-    if isinstance(dim, int):
+    if is_whole(dim):
         return (axis_of(name, dim, rank),)[:rank]
     if dim is None or len(dim) == 0:
         return tuple(range(rank))
@@ -113,7 +113,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     >>> nc.tensor([[1.0, 2.0], [3.0, 4.0]]).prod(1)
     tensor([ 2., 12.])
     """
-    if dim is not None and not isinstance(dim, int):
+    if dim is not None and not is_whole(dim):
         raise TypeError(f"prod: dim must be one dimension, got {dim!r}; reduce one after the other")
     input = input if dtype is None else cast(input, dtype)
     arg = axes_of("prod", dim, input.ndim), keepdim

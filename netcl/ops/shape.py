@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from netcl.autograd import tape
 from netcl.codegen.ir import contiguous_strides
@@ -12,6 +14,9 @@ from netcl.core.dtypes import DType
 from netcl.ops.formats import channels_last, channels_last_3d, contiguous_format, memory_format
 from netcl.storage import is_view, layout, recording_views, share, unshared_view
 from netcl.tensor import Tensor
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 __all__ = ["flatten", "flip", "narrow", "permute", "reshape", "squeeze", "t", "transpose", "unsqueeze"]
 METHODS = [
@@ -49,8 +54,17 @@ def sizes(name: str, given: tuple) -> tuple[int, ...]:
     return tuple(int(size) for size in given)
 
 
+def is_whole(number: Any) -> TypeIs[int]:
+    """Whether something is one integer: Python's, NumPy's, or a 0-d tensor, which is read where it is used."""
+    return isinstance(number, (int, np.integer)) or (isinstance(number, Tensor) and not number.ndim)
+
+
 def axis_of(name: str, dim: int, rank: int) -> int:
     """A dimension counted from the front; IndexError naming the range."""
+    if type(dim) is not int:
+        if not is_whole(dim):
+            raise TypeError(f"{name}: a dimension must be an integer, got {dim!r}")
+        dim = dim.__index__()
     limit = max(rank, 1)
     if not -limit <= dim < limit:
         raise IndexError(
@@ -139,7 +153,7 @@ def matrix_transpose(input: Tensor) -> Tensor:
 def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """Without dimensions of size 1: all of them, or those named."""
     rank = input.ndim
-    chosen = range(rank) if dim is None else [dim] if isinstance(dim, int) else dim
+    chosen = range(rank) if dim is None else [dim] if is_whole(dim) else dim
     axes = {axis_of("squeeze", d, rank) for d in chosen}
     return apply_view("reshape", input, tuple(s for a, s in enumerate(input.shape) if a not in axes or s != 1))
 

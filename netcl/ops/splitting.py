@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import index
 from typing import Any
 
 from netcl.core import dtypes
-from netcl.ops.shape import axis_of
+from netcl.ops.shape import axis_of, is_whole
 from netcl.tensor import Tensor
 
 __all__ = """
@@ -22,9 +23,9 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
 
     RuntimeError for negative sizes, and for sizes that don't add up to the dimension's.
     """
-    if not isinstance(split_size_or_sections, int):
+    if not is_whole(split_size_or_sections):
         return split_with_sizes(tensor, split_size_or_sections, dim)
-    size, axis = split_size_or_sections, _axis("split", tensor, dim)
+    size, axis = index(split_size_or_sections), _axis("split", tensor, dim)
     length = tensor.shape[axis]
     if size < 0 or (size == 0 and length):
         raise RuntimeError(f"split: the parts' size must be positive, got {size} for dimension {dim} of size {length}")
@@ -55,7 +56,7 @@ def _axis(name: str, input: Tensor, dim: int) -> int:
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` parts of one size, the last one maybe smaller. RuntimeError for chunks below 1."""
-    axis = _axis("chunk", input, dim)
+    axis, chunks = _axis("chunk", input, dim), index(chunks)
     if chunks < 1:
         raise RuntimeError(f"chunk: expected chunks to be at least 1, got {chunks}")
     length = input.shape[axis]

@@ -7,6 +7,7 @@ from netcl.graph.primitives import reduced_shape
 from netcl.ops.creation import full
 from netcl.ops.reduction import Dim, axes_of, reduce
 from netcl.ops.reduction import sum as total
+from netcl.ops.shape import is_whole
 from netcl.tensor import Tensor
 
 __all__ = ["all", "any", "count_nonzero"]
@@ -31,7 +32,7 @@ def any(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
 
 def _truth(name: str, op: str, input: Tensor, dim: Dim, keepdim: bool) -> Tensor:
     dtype = dtypes.uint8 if input.dtype is dtypes.uint8 else dtypes.bool_
-    axes = () if dim is not None and not isinstance(dim, int) and not len(dim) else axes_of(name, dim, input.ndim)
+    axes = () if dim is not None and not is_whole(dim) and not len(dim) else axes_of(name, dim, input.ndim)
     truth = input.detach().to(dtypes.bool_)
     if 0 in [input._value.shape[axis] for axis in axes]:
         return full(reduced_shape(input._value.shape, axes, keepdim), name == "all", dtype, input.device)

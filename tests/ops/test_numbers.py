@@ -44,6 +44,38 @@ OPERANDS = {
 }  # fmt: skip
 
 
+DIMENSIONS = {
+    "of reductions": lambda t, x, one: [
+        x.sum(one), x.mean(one, True), x.prod(one), x.argmax(one), x.amax(one), x.max(one)[0], (x > 0).all(one),
+        x.std(one), x.logsumexp(one), t.linalg.norm(x, 2, dim=one),
+    ],
+    "of scans and sorts": lambda t, x, one: [x.cumsum(one), x.sort(one)[0], x.topk(2, one)[1], x.median(one)[0]],
+    "of shapes": lambda t, x, one: [
+        x.unsqueeze(one), x[:, :1].squeeze(one), x.transpose(0, one), x.movedim(0, one), x.select(one, one),
+        x.narrow(one, one, one), t.cat([x, x], one), t.stack([x, x], one), x.chunk(one, one)[0],
+        x.softmax(one),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("one", ["NumPy", "device"])
+@pytest.mark.parametrize("case", DIMENSIONS)
+def test_dimensions_may_be_numbers_of_numpy_and_on_the_device(torch, case, one):
+    def call(t):
+        x = t.tensor([[3.0, -1.0, 2.0], [0.5, 4.0, 1.0]])
+        return DIMENSIONS[case](t, x, np.int64(1) if one == "NumPy" else t.tensor(1))
+
+    for number, (ours, theirs) in enumerate(zip(call(nc), call(torch), strict=True)):
+        close(ours, theirs, name=f"{case}, {number}")
+
+
+def test_a_dimension_that_is_no_integer_is_refused_with_its_name():
+    x = nc.zeros(2, 3)
+    for call in (lambda: x.cumsum(1.0), lambda: x.unsqueeze("a"), lambda: nc.cat([x, x], None), lambda: x.sort([0])):
+        with pytest.raises(TypeError, match="dimension must be an integer"):
+            call()
+
+
 def assigned(t, number):
     x = t.zeros(3, dtype=t.float16)
     x[1:] = number

@@ -72,8 +72,7 @@ def _recorded(function: Callable, watch: Watch, args: tuple, kwargs: dict) -> tu
         try:
             _, found = explain_call(run, names)
         finally:
-            recorder.roll_back()
-            recorder.roll_back_numbers()
+            recorder.roll_back_all()
     return found, reason[0] if reason else ""
 
 

@@ -161,11 +161,21 @@ class Recorder:
                 tensor._version += 1
         for container in self.watch.containers:
             keys, content = container.now()
-            if container.managed or len(content) != len(container.content):
+            if len(content) != len(container.content):
+                if container.managed:
+                    container.restore()  # state that was made goes with what it was made for
                 continue
             for key, new, old in zip(keys, content, container.content, strict=True):
                 if new is not old and isinstance(old, Tensor):
                     container.put(key, old)
+
+    def roll_back_all(self) -> None:
+        """Everything that is watched is again what it was."""
+        self.roll_back()
+        for container in self.watch.containers:
+            if not container.same():
+                container.restore()
+                surroundings.changes += 1
 
     def roll_back_numbers(self) -> None:
         """The same for the numbers of optimizers and schedulers."""

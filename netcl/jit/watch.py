@@ -95,6 +95,26 @@ class Container:
         else:
             self.holder[key] = item
 
+    def restore(self) -> None:
+        """Hold again what it held."""
+        holder, held = self.holder, dict(zip(self.keys, self.content, strict=True))
+        if isinstance(holder, list):
+            holder[:] = self.content
+        elif isinstance(holder, types.CellType):
+            if held:
+                holder.cell_contents = held[0]
+        elif isinstance(holder, deque):
+            holder.clear()
+            holder.extend(self.content)
+        elif isinstance(holder, set):
+            holder.clear()
+            holder.update(self.content)
+        elif isinstance(holder, dict):
+            for key in self.now()[0]:
+                if key not in held:
+                    del holder[key]
+            holder.update(held)
+
     def describe(self, key: Any) -> str:
         if isinstance(self.holder, types.CellType) or self.names is not None or self.label.endswith("."):
             return self.label if isinstance(self.holder, types.CellType) else f"{self.label}{key}"

@@ -144,6 +144,8 @@ class Draw:
             lines = [f"{loss} = ({self.expression()} * W).{self.pick('sum()', 'mean()', 'pow(2).sum()')}"]
             if self.random.random() < 0.7:
                 lines.insert(0, self.pick("opt.zero_grad()", "opt.zero_grad(set_to_none=False)", "W.grad = None", ""))
+            if self.random.random() < 0.15:
+                lines[-1:] = ["with nc.autocast(dtype=nc.bfloat16):", f"    {lines[-1]}"]
             lines.append(f"if {loss}.requires_grad: {loss}.backward({self.pick('', '', 'retain_graph=True')})")
             if self.random.random() < 0.3:
                 lines.append("nc.nn.utils.clip_grad_norm_([W], 1.0)")
@@ -204,7 +206,8 @@ class Draw:
         tensor = self.pick(self.expression(), *BUFFERS, *self.locals, *self.locals, *self.locals)
         other = self.pick(*BUFFERS, *self.locals, "x", "W", "W.grad", f"{tensor}[1:]", f"{tensor}.detach()")
         return str(self.pick(
-            tensor, tensor, f"({tensor}).sum()", f"({tensor}, {other})", f"[{other}, {other}, 3]",
+            tensor, tensor, f"({tensor}).sum()", f"({tensor}).sum(1).double(), ({tensor} > 0).sum()",
+            f"({tensor}).double().sum(), ({tensor}).sum(0)", f"({tensor}, {other})", f"[{other}, {other}, 3]",
             f"{{'one': {tensor}, 'two': [{other}, lr]}}", f"{other}", "None", f"({tensor}).T",
             f"({tensor}, {tensor})", f"({tensor}, lr * 2, k)",
         ))  # fmt: skip

@@ -257,3 +257,46 @@ def test_a_compiled_module_can_not_be_lost_as_a_part_of_another():
     holder = nc.nn.Module()
     holder.function = nc.compile(nc.relu)  # a function has no parameters that could be lost
     assert holder.function(nc.ones(1) * -1).item() == 0
+
+
+def test_explain_takes_back_what_a_function_makes() -> None:
+    model = nn.Linear(4, 4)
+    optimizer = nc.optim.Adam(model.parameters(), lr=0.1)
+    seen, state, chosen, kept = [], {"total": nc.ones(1)}, {1}, nc.zeros(1)
+
+    def step(x: Any) -> Any:
+        nonlocal kept
+        seen.append(1)
+        chosen.add(2)
+        kept = state["total"] = state["new"] = x.sum()
+        model.bias.requires_grad_(False)
+        model.eval()
+        loss = model(x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    nc.jit.explain(step, nc.ones(2, 4))
+    assert (seen, chosen, list(state), state["total"].item(), kept.item()) == ([], {1}, ["total"], 1.0, 0.0)
+    assert not optimizer.state
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+    assert model.training
+
+
+def test_an_exception_in_the_first_step_leaves_no_moments() -> None:
+    weight = nn.Parameter(nc.ones(2))
+    optimizer = nc.optim.Adam([weight], lr=0.1)
+
+    @nc.jit_compile
+    def step(x: Any, fails: bool) -> Any:
+        (weight * x).sum().backward()
+        optimizer.step()
+        if fails:
+            raise ValueError("half-way")
+        return weight.sum()
+
+    with pytest.raises(ValueError, match="half-way"):
+        step(nc.ones(2), True)
+    assert not optimizer.state
+    assert weight.tolist() == [1.0, 1.0]
+    assert weight.grad is None

@@ -35,6 +35,9 @@ _LEFT_OUT = {
         ShortTensor finfo iinfo set_default_dtype use_deterministic_algorithms are_deterministic_algorithms_enabled
         linalg.LinAlgError get_float32_matmul_precision set_float32_matmul_precision
     """,
+    "words about memory: tests/ops/test_formats.py": """
+        channels_last channels_last_3d contiguous_format layout memory_format preserve_format strided Tensor.layout
+    """,
     "their elements are whatever the memory held: tests/ops/test_creation.py": "empty empty_like Tensor.new_empty",
     "addresses memory as it lies: tests/ops/test_layouts.py": "as_strided",
     "a statement, no call: tests/ops/test_inplace.py": "Tensor.__setitem__",

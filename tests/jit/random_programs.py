@@ -380,7 +380,8 @@ def differences(source: str, **options: Any) -> list[str]:
     # what is planned together differs, and with it the order in which sums are added up
     step = source[source.index("def step(") :]
     rounding = 0.1 if "bfloat16" in step else 1e-3
-    tolerance = rounding if any(word in step for word in ("sum()", "mean(", "@", "net(", "inner(", "opt.step()")) else 0.0
+    sums = ("sum()", "mean(", "@", "net(", "inner(", "opt.step()")
+    tolerance = rounding if any(word in step for word in sums) else 0.0
     return [
         f"{name}: {one!r} plain, {two!r} compiled"
         for (name, one), (_, two) in zip(plain, compiled, strict=True)

@@ -8,6 +8,7 @@ computed with whatever surrounds it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from sys import getrefcount
 from types import CellType
 from typing import Any
@@ -35,6 +36,7 @@ from netcl.storage import seen_through, sharing
 from netcl.tensor import Tensor
 
 _NONE: set[Any] = set()
+_value_of, _buffer_of, _layout_of = attrgetter("_value"), attrgetter("buffer"), attrgetter("input_record")
 MISMATCH = object()  # the recording is not good for this call
 
 
@@ -110,7 +112,8 @@ class Replay:
         self.takeable = [k for k, number in enumerate(self.operands) if number in written and k not in passed_on]
         replaced = self._replaced_gradients()
         self.replaced, self.heirs = list(replaced), list(replaced.values())
-        self.places_of_old = [len(self.operands) + k for k in range(len(replaced))]
+        self.operands_and_old = self.operands + self.replaced
+        self.everything = self.takeable + [len(self.operands) + k for k in range(len(replaced))]
         self.looked_up = [number for number, _, _ in self.moving if number not in replaced]  # the rest just goes
         self.roaming = self.free + self.looked_up
         self.managed = [
@@ -303,18 +306,20 @@ class Replay:
 
     def _direct_plan(self, tensors: list[Any]) -> tuple[_Direct, list[Value], list[Any]] | None:
         """The plan for operands that lie where these do, the operands and their memory; None where they are not all in
-        memory of their own."""
-        values = [tensors[number]._value for number in self.operands]
-        buffers = [value.buffer for value in values]
-        free = self._free(values, buffers)
-        if free is None:
-            return None
-        old = self._old_gradients(tensors) if self.replaced else None
-        if old is not None:
-            free = free + self.places_of_old
-            values += old
-            buffers += [value.buffer for value in old]
-        layouts = [value.input_record or value.make_input_record() for value in values]
+        memory of their own. Behind the operands are gradients that new ones are put in the place of, if nobody else
+        holds one: their memory may be taken."""
+        values = list(map(_value_of, [tensors[number] for number in self.operands_and_old]))
+        buffers = list(map(_buffer_of, values))
+        if _alone(values, 3) and _alone(buffers, 3) and self._old_alone(tensors):
+            free = self.everything
+        else:
+            del values[len(self.operands) :], buffers[len(self.operands) :]
+            if len(set(buffers)) != len(buffers) or None in buffers:
+                return None
+            free = self._free(values, buffers)
+        layouts = list(map(_layout_of, values))
+        if None in layouts:
+            layouts = [value.input_record or value.make_input_record() for value in values]
         now = settings(self.recorded.device)
         direct = self.last
         if direct is None or direct.free != free or direct.layouts != layouts or direct.settings != now:
@@ -324,33 +329,18 @@ class Replay:
             direct.layouts, direct.free, direct.settings = layouts, free, now
         return direct, values, buffers
 
-    def _free(self, values: list[Value], buffers: list[Any]) -> list[int] | None:
-        """The operands that are written over and that nobody else holds: their memory may be taken for results. None
-        where operands share memory or have none.
+    def _free(self, values: list[Value], buffers: list[Any]) -> list[int]:
+        """The operands that are written over and that nobody else holds: their memory may be taken for results.
 
         Exact in CPython: a value is held by its tensor, the list and the call; its buffer by itself, the list and the
         call.
         """
         held, of_buffers = list(map(getrefcount, values)), list(map(getrefcount, buffers))
-        if held.count(3) == len(values) == of_buffers.count(3):
-            return self.takeable
-        distinct = set(buffers)
-        if len(distinct) != len(buffers) or None in distinct:
-            return None
         return [k for k in self.takeable if held[k] == 3 and of_buffers[k] == 3]
 
-    def _old_gradients(self, tensors: list[Any]) -> list[Value] | None:
-        """The gradients that new ones are put in the place of, if nobody else holds one: their memory may be taken.
-
-        Exact in CPython: a gradient is held by its tensor, both lists and the call.
-        """
-        gradients = [tensors[number] for number in self.replaced]
-        values = [gradient._value for gradient in gradients]
-        buffers = [value.buffer for value in values]
-        alone = list(map(getrefcount, gradients)).count(4) + list(map(getrefcount, values)).count(3)
-        if alone + list(map(getrefcount, buffers)).count(3) < 3 * len(values):
-            return None
-        return values
+    def _old_alone(self, tensors: list[Any]) -> bool:
+        """Whether nobody else holds the gradients that go: each is held by its tensor, both lists and the call."""
+        return not self.replaced or _alone([tensors[number] for number in self.replaced], 4)
 
     def _find_plan(self, layouts: list[tuple], free: list[int]) -> _Direct:
         recorded = self.recorded
@@ -487,6 +477,11 @@ class Replay:
             return operands[where[1]]
         number = evaluator(where[1])(sources) if type(where[1]) is Live else where[1]
         return record_scalar(number, where[2], where[3])
+
+
+def _alone(objects: list[Any], references: int) -> bool:
+    """Whether there are no other references to the objects: the list and the call are two."""
+    return list(map(getrefcount, objects)).count(references) == len(objects)
 
 
 def _whole(strides: Any, offset: int) -> bool:

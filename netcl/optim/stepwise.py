@@ -31,7 +31,7 @@ def at_their_steps(
     if at is None and repeating() and not skipping():
         owns = [state[parameter] for parameter in with_gradients(group["params"])]
         steps = {own["step"] for own in owns}
-        if updates_expected() == 1 and all(type(step) is int for step in steps):
+        if updates_expected() == 1 and set(map(type, steps)) == {int}:
             for step in steps:
                 yield step + 1, [], []
                 for own in owns:

@@ -35,8 +35,8 @@ OTHERS = (
     "of PyTorch's (0.70 and 0.56 ulp at most for Intel's, 0.98 for PoCL's; in the mean 0.02; one "
     "of our own with 0.68 was tried and takes twice the library's time). Where rows or draws are few, "
     f"errors below {ulp.FEW[0]} ulp ({ulp.FEW[1]} in the mean) are luck. Above 100 ulp terms cancel, and the "
-    "largest error is that of the one element nearest to 0: there the means are compared. Of one class every element "
-    "is a row of its own, and what cancels in it magnifies the exponential's error. `pytest -m long "
+    "largest error is that of the one element nearest to 0: there the means are compared. Beyond it on PoCL: of one "
+    "class, poisson_nll's gradient, where exp(x) - y cancels. `pytest -m long "
     "tests/losses/test_accuracy.py` holds all of this; infinite, missing and ignored rows are in "
     "tests/losses/test_exactness.py."
 )

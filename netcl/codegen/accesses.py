@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from netcl.codegen import index as ix
 from netcl.codegen.index import Index
-from netcl.codegen.ir import Layout, Node, contiguous_strides
+from netcl.codegen.ir import Layout, Node, contiguous_strides, reached
 from netcl.codegen.views import Coordinates, operand_coordinates
 
 Pair = tuple[Node, Coordinates]
@@ -50,19 +50,8 @@ def data_operands(coordinates: Coordinates) -> list[Pair]:
 
 def loads(roots: Iterable[Pair], known: set[Node], bindings: Mapping[Node, Layout]) -> list[tuple[Node, Index]]:
     """Every load that evaluating the roots takes, `known` nodes being there already."""
-    found, seen = [], set()
-    stack = list(roots)
-    while stack:
-        pair = stack.pop()
-        if pair in seen:
-            continue
-        seen.add(pair)
-        node, at = pair
-        if node in bindings:
-            found.append((node, position(at, bindings[node].strides)))
-        if node not in known:
-            stack.extend(operands_at(node, at, bindings))
-    return found
+    pairs = reached(roots, lambda pair: () if pair[0] in known else operands_at(*pair, bindings))
+    return [(node, position(at, bindings[node].strides)) for node, at in pairs if node in bindings]
 
 
 def overwritable(outputs: Iterable[Pair], reads: list[tuple[Node, Index]]) -> set[tuple[Node, Node]]:

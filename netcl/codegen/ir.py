@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from netcl.core.dtypes import DType
 
+T = TypeVar("T")
 Shape = tuple[int, ...]
 COSTLY = frozenset("exp pow tanh erf log log1p expm1 sin cos sigmoid".split())  # more than a load and a store
 
@@ -34,18 +35,21 @@ class Node:
         return f"%{self.number} = {self.op}({sources}){argument} : {self.dtype.name}{list(self.shape)}"
 
 
-def walk(starts: Iterable[Node], ends: Callable[[Node], bool]) -> Iterator[Node]:
-    """Nodes and what they are computed from, each once, and nothing that lies behind one for which `ends` is true."""
-    seen: set[Node] = set()
+def reached(starts: Iterable[T], onward: Callable[[T], Iterable[T]]) -> Iterator[T]:
+    """What can be reached from some things by going `onward`, each once, and they themselves."""
+    seen: set[T] = set()
     stack = list(starts)
     while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        yield node
-        if not ends(node):
-            stack.extend(node.src)
+        item = stack.pop()
+        if item not in seen:
+            seen.add(item)
+            yield item
+            stack.extend(onward(item))
+
+
+def walk(starts: Iterable[Node], ends: Callable[[Node], bool]) -> Iterator[Node]:
+    """Nodes and what they are computed from, each once, and nothing that lies behind one for which `ends` is true."""
+    return reached(starts, lambda node: () if ends(node) else node.src)
 
 
 def is_costly(node: Node) -> bool:

@@ -16,19 +16,11 @@ from typing import Any
 from netcl.autograd import tape
 from netcl.core.replay import Interrupted
 from netcl.graph.effects import repeat, surroundings
-from netcl.graph.live import Live, evaluator, peek
-from netcl.graph.plan import (
-    Plan,
-    enqueue,
-    overwritten,
-    pack_offset,
-    plan_for,
-    realise,
-    settings,
-    statistics,
-)
+from netcl.graph.live import Live, evaluator
+from netcl.graph.plan import enqueue, overwritten, plan_for, realise, settings, statistics
 from netcl.graph.transfer import upload
 from netcl.graph.value import Trace, Value, record_scalar, record_with_numbers, scalar_records
+from netcl.jit.direct import Direct
 from netcl.jit.recorded import Recorded
 from netcl.jit.watch import equal
 from netcl.ops.host_data import from_data
@@ -38,52 +30,6 @@ from netcl.tensor import Tensor
 _NONE: set[Any] = set()
 _value_of, _buffer_of, _layout_of = attrgetter("_value"), attrgetter("buffer"), attrgetter("input_record")
 MISMATCH = object()  # the recording is not good for this call
-
-
-class _Direct:
-    """A plan for operands that lie in memory as they did, and what to do with its numbers and results."""
-
-    def __init__(
-        self, plan: Plan, operands: int, first_item: int, recorded: Recorded, heirs: Sequence[tuple[int, int]]
-    ):
-        self.plan = plan
-        taken = [slot for slot, _, _ in plan.memory.taken]
-        self.overwritten = taken  # operands whose memory results take
-        results: list[tuple] = [(position - first_item, *rest) for position, *rest in plan.results]
-        lies_in = {k: slot for k, slot, strides, offset, _ in results if slot in taken and _whole(strides, offset)}
-        # results that take the memory of the very tensor that they are written to: its value goes on, and that of any
-        # other tensor that they are written to becomes the same
-        written = [(n, w[1], recorded.operand_of(n)) for n, w in recorded.writes if w[0] == "result"]
-        written = [item for item in written if lies_in.get(item[1], -1) == item[2]]
-        self.in_place: list[tuple[int, Any]] = list({k: operand for _, k, operand in written}.items())
-        # new gradients in the memory of the old ones, whose values go on; another result that fits there is a new value
-        self.gradients = [(k, slot) for k, slot in lies_in.items() if (slot, first_item + k) in heirs]
-        stays, kept = {n for n, _, _ in written}, {k for _, k, _ in written}.union(dict(self.gradients))
-        self.writes = [w for w in recorded.writes if w[0] not in stays]
-        self.passed_on = any(w[1][0] == "result" and w[1][1] in dict(self.in_place) for w in self.writes)
-        own = set(range(operands, operands + plan.memory.slots)).union(taken)
-        new = [(k, *recorded.metas[k], result) for k, *result in results if k not in kept]
-        self.new = [item for item in new if not (item[3][0] in own and _whole(*item[3][1:3]))]
-        self.whole = [
-            (k, shape, dtype, result[0], result[3])
-            for k, shape, dtype, result in new
-            if result[0] in own and _whole(*result[1:3])
-        ]
-        packers = plan.scalar_packers
-        self.packed = [pack(peek(n)) for pack, n in zip(packers, recorded.numbers, strict=True)]
-        self.moving = [(k, packers[k], evaluator(n)) for k, n in enumerate(recorded.numbers) if type(n) is Live]
-        self.layouts: list[tuple] = []
-        self.free: list[int] = []
-        self.settings: tuple = ()
-
-    def numbers(self, sources: list[Any], operands: list[Value]) -> list[bytes]:
-        """Kernel arguments: the numbers of this call, and offsets of operands."""
-        packed = self.packed.copy()
-        for place, pack, evaluate in self.moving:
-            packed[place] = pack(evaluate(sources))
-        if self.plan.moved:
-            packed += [pack_offset(operands[number].offset) for number in self.plan.moved]
-        return packed
 
 
 class Replay:
@@ -122,7 +68,7 @@ class Replay:
             if container.managed and isinstance(container.holder, dict) and recorded.effects
         ]
         self.directs = recorded.directs
-        self.last: _Direct | None = None
+        self.last: Direct | None = None
         self.simple: list[tuple[int, bool, Any]] | None
         simple = [(where[1], tracked, node) for where, tracked, node in recorded.made if where[0] == "result"]
         overwritten = {where[1] for _, where in recorded.writes if where[0] == "result"}
@@ -304,7 +250,7 @@ class Replay:
 
     # ---- at once ----
 
-    def _direct_plan(self, tensors: list[Any]) -> tuple[_Direct, list[Value], list[Any]] | None:
+    def _direct_plan(self, tensors: list[Any]) -> tuple[Direct, list[Value], list[Any]] | None:
         """The plan for operands that lie where these do, the operands and their memory; None where they are not all in
         memory of their own. Behind the operands are gradients that new ones are put in the place of, if nobody else
         holds one: their memory may be taken."""
@@ -342,7 +288,7 @@ class Replay:
         """Whether nobody else holds the gradients that go: each is held by its tensor, both lists and the call."""
         return not self.replaced or _alone([tensors[number] for number in self.replaced], 4)
 
-    def _find_plan(self, layouts: list[tuple], free: list[int]) -> _Direct:
+    def _find_plan(self, layouts: list[tuple], free: list[int]) -> Direct:
         recorded = self.recorded
         trace = Trace(recorded.device)
         operands = len(self.operands)
@@ -354,10 +300,10 @@ class Replay:
         whole = tuple([k for k in free if layouts[k][1][2] is None and not layouts[k][1][3]])
         heirs = tuple([(operands + k, first + new) for k, new in enumerate(self.heirs) if operands + k in whole])
         plan = plan_for(trace, [first + k for k in range(len(recorded.metas))], whole, heirs)
-        return _Direct(plan, len(layouts), first, recorded, heirs)
+        return Direct(plan, len(layouts), first, recorded, heirs)
 
     def _run(
-        self, direct: _Direct, operands: list[Value], buffers: list[Any], tensors: list[Any], sources: list[Any]
+        self, direct: Direct, operands: list[Value], buffers: list[Any], tensors: list[Any], sources: list[Any]
     ) -> Any:
         recorded, plan = self.recorded, direct.plan
         device = recorded.device
@@ -482,11 +428,6 @@ class Replay:
 def _alone(objects: list[Any], references: int) -> bool:
     """Whether there are no other references to the objects: the list and the call are two."""
     return list(map(getrefcount, objects)).count(references) == len(objects)
-
-
-def _whole(strides: Any, offset: int) -> bool:
-    """Whether a result is all of the memory that it lies in, in order."""
-    return strides is None and not offset
 
 
 class _Layout:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -212,3 +213,22 @@ def forget() -> None:
                 flags.raise_if_set(device)
             except IndexError:
                 continue  # raised by the test before, which did not read a value
+
+
+@pytest.fixture
+def at_once() -> Callable[[Callable[[int], None], int], None]:
+    """at_once(work, count): work(0), work(1), .. in threads that change places in the middle of everything."""
+
+    def run(work: Callable[[int], None], count: int) -> None:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(interval)
+
+    return run

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -193,7 +193,7 @@ def test_moving_data_outside_of_a_buffer_is_refused(dev: Device, offset: int, nb
         launch.copy(dev, buffer, offset, buffer, 0, nbytes)
 
 
-def test_threads_that_share_a_launch_do_not_mix_up_its_arguments(dev: Device) -> None:
+def test_threads_that_share_a_launch_do_not_mix_up_its_arguments(dev: Device, at_once: Callable) -> None:
     run = axpy(dev)
     ones = upload(dev, np.ones(64, np.float32))
     sums = [upload(dev, np.zeros(64, np.float32)) for _ in range(4)]
@@ -203,16 +203,7 @@ def test_threads_that_share_a_launch_do_not_mix_up_its_arguments(dev: Device) ->
         for _ in range(2000):
             launch.enqueue(dev, run, args)
 
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)  # threads change places in the middle of everything
-    try:
-        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(before)
+    at_once(work, 4)
     assert [float(download(dev, s)[0]) for s in sums] == [2000, 4000, 6000, 8000]
 
 

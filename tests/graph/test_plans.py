@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 
 import numpy as np
@@ -134,7 +133,7 @@ def test_each_thread_records_for_itself():
     assert [(trace is not own, pending) for trace, pending in found] == [(True, True)]
 
 
-def test_threads_record_and_read_at_the_same_time():
+def test_threads_record_and_read_at_the_same_time(at_once):
     data = host(100)
     x = data * 2  # pending, in this thread: each of the others needs it
     errors = []
@@ -155,16 +154,7 @@ def test_threads_record_and_read_at_the_same_time():
         except Exception as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)  # they change in the middle of an operation
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    at_once(work, 4)
     assert not errors
 
 

@@ -60,6 +60,35 @@ def log_gamma() -> str:
     )
 
 
+# On CPUs the exponential of floats is taken in double: x = n ln 2 + r with |r| <= ln 2 / 2, the polynomial of degree 6
+# whose largest relative error there is least (1.9e-9, found by Remez's algorithm), and n added to the exponent's bits.
+# Adding 1.5 * 2^52 rounds to a whole number, which is then in the low bits of the sum. That errs by 0.53 units at most;
+# the runtimes' own by 0.70 (Intel) and 0.98 (PoCL), which exp(x) - y enlarges where it cancels. It takes 1.6 of their
+# time from the cache, 0.17 ns an element on two cores of AVX-512, and as long as they from memory.
+_EXPONENTIAL = """
+FLOAT __attribute__((overloadable)) netcl_exp(FLOAT x) {
+  const DOUBLE c = convert_DOUBLE(clamp(x, -104.0f, 89.0f)), n = c * 1.4426950408889634 + 0x1.8p52;
+  const DOUBLE r = c - (n - 0x1.8p52) * 0.6931471805599453, square = r * r;
+  const DOUBLE high = (0.041668226045588376 + r * 0.008374824080344113) + square * 0.0013836843336838473;
+  const DOUBLE middle = 0.4999999207576489 + r * 0.16666420071774407;
+  const DOUBLE e = (1.0000000005545664 + r * 1.000000036344832) + square * (middle + square * high);
+  const FLOAT y = convert_FLOAT(as_DOUBLE(as_LONG(e) + (as_LONG(n) << 52)));
+  return NUMBER;
+}
+DOUBLE __attribute__((overloadable)) netcl_exp(DOUBLE x) { return exp(x); }"""
+
+
+def exponential() -> str:
+    """exp, on CPUs with doubles almost the nearest float; elsewhere the built-in one."""
+    lines = ["#if defined(NETCL_CPU) && defined(cl_khr_fp64)"]
+    for lanes in ("", "2", "4", "8", "16"):
+        text = _EXPONENTIAL.replace("NUMBER", "select(y, x, isnan(x))" if lanes else "isnan(x) ? x : y")
+        for kind in ("float", "double", "long"):
+            text = text.replace(kind.upper(), f"{kind}{lanes}")
+        lines.append(text.strip("\n"))
+    return "\n".join([*lines, "#else", "#define netcl_exp exp", "#endif"])
+
+
 def _for_floats(text: str) -> str:
     """The functions of a text for float and, where the device has it, for double: REAL is the type, 1.0R a constant."""
 

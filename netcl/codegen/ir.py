@@ -10,7 +10,7 @@ from netcl.core.dtypes import DType
 
 T = TypeVar("T")
 Shape = tuple[int, ...]
-COSTLY = frozenset("exp pow tanh erf log log1p expm1 sin cos sigmoid".split())  # more than a load and a store
+COSTLY = frozenset("exp quick_exp pow tanh erf log log1p expm1 sin cos sigmoid".split())  # more than a load and a store
 
 
 class Node:

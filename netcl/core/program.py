@@ -110,7 +110,7 @@ def build(device: Device, source: str) -> Any:
     cl = runtime.cl()
     program = cl._cl._Program(device.context, source)
     try:
-        program._build(OPTIONS[optimize].encode(), [device.cl_device])
+        program._build(_options(device).encode(), [device.cl_device])
     except cl.Error as error:
         log = _build_log(device, program)
         raise RuntimeError(
@@ -122,6 +122,10 @@ def build(device: Device, source: str) -> Any:
         if log:
             debug.log(4, f"netcl: build log of {device}:\n{log}")
     return program
+
+
+def _options(device: Device) -> str:
+    return OPTIONS[optimize] + (" -DNETCL_CPU" if device.kind == "cpu" else "")
 
 
 def _build_log(device: Device, program: Any) -> str:
@@ -140,7 +144,7 @@ def _numbered(source: str) -> str:
 
 
 def _path(device: Device, source: str) -> Path:
-    key = f"{_FORMAT}\0{OPTIONS[optimize]}\0{device.fingerprint}\0{source}"
+    key = f"{_FORMAT}\0{_options(device)}\0{device.fingerprint}\0{source}"
     return cache.cache_dir() / "programs" / (hashlib.sha256(key.encode()).hexdigest() + ".bin")
 
 

@@ -117,7 +117,11 @@ _elementwise("pow", "netcl_pow({0}, {1})",
 _elementwise("abs", "fabs({0})", lambda g, y, x: (g * x.sign(),), np.abs, no_bool, integer="(({0} < ({T})(0)) ? -{0} : {0})")
 _elementwise("sign", "(sign({0}) + ({T})(0))", _flat, np.sign,
              integer="(({0} > ({T})(0)) ? ({T})(1) : (({0} < ({T})(0)) ? ({T})(-1) : ({T})(0)))")
-_elementwise("exp", "exp({0})", lambda g, y, x: (g * y,), np.exp, floating, autocast="float32")
+_elementwise("exp", "netcl_exp({0})", lambda g, y, x: (g * y,), np.exp, floating, preamble=functions.exponential(),
+             autocast="float32")
+# Of the softmax family: two of them for each element are what bounds cross-entropy where the logits fit in the cache,
+# and their errors are lost beside those of x - max.
+_elementwise("quick_exp", "exp({0})", lambda g, y, x: (g * y,), np.exp, floating, autocast="float32")
 _elementwise("expm1", "expm1({0})", lambda g, y, x: (g * (y + 1),), np.expm1, floating, autocast="float32")
 _elementwise("log", "log({0})", lambda g, y, x: (g / x,), np.log, floating, autocast="float32")
 _elementwise("log1p", "log1p({0})", lambda g, y, x: (g / (x + 1),), np.log1p, floating, autocast="float32")

@@ -15,7 +15,7 @@ from typing import Any
 from netcl.autograd.tape import apply, apply_composite, is_grad_enabled
 from netcl.core import dtypes
 from netcl.graph import primitives
-from netcl.ops.elementwise import literal
+from netcl.ops.elementwise import literal, quick_exp
 from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction, new_site, reduced
 from netcl.ops.losses.targets import (
     along,
@@ -76,7 +76,7 @@ def _softmax_body(x: Any, axis: int) -> Any:
     x = Tensor._wrap(x)
     if not x.ndim:
         return (x - x).exp()._value
-    shifted = (x - x.amax(axis, keepdim=True)).exp()
+    shifted = quick_exp(x - x.amax(axis, keepdim=True))
     return (shifted / shifted.sum(axis, keepdim=True))._value
 
 
@@ -113,7 +113,7 @@ def statistics(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
 
 def _total(x: Tensor, top: Tensor, axis: int) -> Tensor:
-    return (x - top).exp().sum(axis, keepdim=True)
+    return quick_exp(x - top).sum(axis, keepdim=True)
 
 
 def _statistics_infer(operands: Any, axis: int) -> tuple:
@@ -129,7 +129,7 @@ def _log_probabilities(x: Tensor, top: Tensor, total: Tensor) -> Tensor:
 def _scaled_probabilities(x: Tensor, top: Tensor, total: Tensor, scale: Tensor) -> Tensor:
     """softmax(x) * scale from the row's statistics and a number for each row, which alone is divided: to divide each
     element would take as long as its exponential. A kernel that has summed these exponentials has them."""
-    return (x.to(top.dtype) - top).exp() * (scale / total)
+    return quick_exp(x.to(top.dtype) - top) * (scale / total)
 
 
 def _total_in_rule(x: Tensor, top: Tensor, total: Tensor, axis: int) -> Tensor:

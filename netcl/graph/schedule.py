@@ -38,6 +38,7 @@ class Scheduler:
         self.home: dict[Node, Kernel] = {}
         self.refused: dict[tuple[Node, Kernel], Reason] = {}  # kernels that a node could not join
         self.apart: dict[tuple[Kernel, Kernel], Reason] = {}  # kernels that could not become one
+        self.reached: dict[Node, tuple[set[Node], set[Node]]] = {}  # by `reach`, with these anchors
 
     # ---- anchors ----
 
@@ -45,7 +46,7 @@ class Scheduler:
         """The kernels in launch order. They are laid out anew until no value is found that had better be stored."""
         self.totals = self._small_totals()
         for attempt in count():
-            self.kernels, self.home, self.refused, self.apart = [], {}, {}, {}
+            self.kernels, self.home, self.refused, self.apart, self.reached = [], {}, {}, {}, {}
             for node in self.nodes:
                 if node in self.anchors and node not in self.totals and not is_source(node) and 0 not in node.shape:
                     self._place(node)
@@ -132,6 +133,8 @@ class Scheduler:
 
     def reach(self, node: Node) -> tuple[set[Node], set[Node]]:
         """The anchors and the sources that evaluating a node reads directly."""
+        if node in self.reached:
+            return self.reached[node]
         anchors: set[Node] = set()
         inputs: set[Node] = set()
         for length, current in enumerate(walk(node.src, self._is_there), 1):
@@ -141,6 +144,7 @@ class Scheduler:
                     anchors.add(current)
             elif length > MAX_CHAIN and current.primitive.kind == "elementwise":
                 raise ChainTooLong(current)
+        self.reached[node] = anchors, inputs
         return anchors, inputs
 
     def _join(self, kernel: Kernel, node: Node) -> Reason | None:

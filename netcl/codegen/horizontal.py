@@ -20,6 +20,26 @@ def merge_small(sources: list[KernelSource], needs: list[set[int]]) -> tuple[lis
     level: list[int] = []
     for number in range(len(sources)):
         level.append(1 + max((level[other] for other in needs[number]), default=-1))
+    at_once, in_place = (_grouped(sources, levels) for levels in (level, _later(sources, needs, level)))
+    groups = in_place if len(in_place) <= len(at_once) else at_once
+    return [sources[group[0]] if len(group) == 1 else _merge([sources[n] for n in group]) for group in groups], groups
+
+
+def _later(sources: list[KernelSource], needs: list[set[int]], level: list[int]) -> list[int]:
+    """Levels with what may write over an input that its own level reads put a level later: weights are updated in
+    their own memory while the layer before them passes its gradient on, not while theirs does."""
+    needed = set().union(*needs)
+    level = list(level)
+    for number in set(range(len(sources))) - needed:
+        written = {("buffer", operand) for operand, _ in sources[number].same_element if operand.op == "input"}
+        beside = [n for n, other in enumerate(level) if other == level[number] and n != number]
+        if level[number] < max(level) and any(written.intersection(sources[n].arguments) for n in beside):
+            level[number] += 1
+    return level
+
+
+def _grouped(sources: list[KernelSource], level: list[int]) -> list[list[int]]:
+    """The kernels of each launch, in order."""
     groups: list[list[int]] = []
     open_group: dict[int, list[int]] = {}
     for number in sorted(range(len(sources)), key=lambda n: (level[n], n)):
@@ -32,7 +52,7 @@ def merge_small(sources: list[KernelSource], needs: list[set[int]]) -> tuple[lis
         groups.append([number])
         if small:
             open_group[level[number]] = groups[-1]
-    return [sources[group[0]] if len(group) == 1 else _merge([sources[n] for n in group]) for group in groups], groups
+    return groups
 
 
 def _merge(sources: list[KernelSource]) -> KernelSource:
@@ -42,38 +62,57 @@ def _merge(sources: list[KernelSource]) -> KernelSource:
     for source in sources:
         alike.setdefault((source.source, source.global_size), []).append(source)
     helpers: dict[str, None] = {}
-    functions, parameters, calls, arguments = [], [], [], []
+    functions, calls = [], []
+    taken = _Parameters()
     first = 0
     for number, members in enumerate(alike.values()):
         preamble, listed, body = _take_apart(members[0])
         helpers.update(dict.fromkeys(_top_level(preamble)))
-        names = [re.split(r"[ *]+", parameter)[-1] for parameter in listed]
         body = body.replace("get_group_id(0)", "netcl_group")
         functions.append(f"void part{number}(const int netcl_group, {', '.join(listed)}) {body}")
-        for member, source in enumerate(members):
-            suffix = f"_{number}_{member}"
-            parameters += [re.sub(rf"\b{name}$", name + suffix, p) for name, p in zip(names, listed, strict=True)]
-            arguments += source.arguments
         size = members[0].global_size[0]
         last = first + size * len(members)
-        given = ", ".join(_chosen(f"(item - {first}) / {size}", f"{name}_{number}", len(members)) for name in names)
+        names = [[taken.name(p, a) for p, a in zip(listed, source.arguments, strict=True)] for source in members]
+        given = ", ".join(_chosen(f"(item - {first}) / {size}", of_all) for of_all in zip(*names, strict=True))
         group = f"item - {first}" if len(members) == 1 else f"(item - {first}) % {size}"
         calls.append(f"if (item < {last}) part{number}({group}, {given});")
         first = last
     name = "_and_".join(dict.fromkeys(source.name for source in sources))[:60]
     text = "\n".join([*helpers, *functions])
-    text += f"\n__kernel __attribute__((reqd_work_group_size(1, 1, 1)))\nvoid {name}({', '.join(parameters)}) {{"
+    text += f"\n__kernel __attribute__((reqd_work_group_size(1, 1, 1)))\nvoid {name}({', '.join(taken.declared)}) {{"
     text += "\n  const int item = get_group_id(0);\n  " + "\n  else ".join(calls) + "\n}\n"
     return KernelSource(
-        name, text, (first,), (1,), arguments, sum(s.flops for s in sources), sum(s.bytes_moved for s in sources),
-        _same_element(sources),
+        name, text, (first,), (1,), taken.arguments, sum(s.flops for s in sources),
+        sum(s.bytes_moved for s in sources), _same_element(sources),
     )  # fmt: skip
 
 
-def _chosen(which: str, name: str, count: int) -> str:
+class _Parameters:
+    """The parameters of a merged kernel. Numbers that several of its parts take are passed once."""
+
+    def __init__(self) -> None:
+        self.declared: list[str] = []
+        self.arguments: list[tuple] = []
+        self._known: dict[tuple, str] = {}
+
+    def name(self, parameter: str, argument: tuple) -> str:
+        """The name under which a part's argument is passed."""
+        *kind, own = re.split(r"\b(?=\w+$)", parameter)
+        key = (*kind, *argument)
+        if argument[0] in ("scalar", "offset", "number") and key in self._known:
+            return self._known[key]
+        name = self._known[key] = f"{own}_{len(self.declared)}"
+        self.declared.append("".join(kind) + name)
+        self.arguments.append(argument)
+        return name
+
+
+def _chosen(which: str, names: tuple[str, ...]) -> str:
     """The argument of the member that an item belongs to."""
-    tests = "".join(f"{which} == {member} ? {name}_{member} : " for member in range(count - 1))
-    return f"{tests}{name}_{count - 1}"
+    if len(set(names)) == 1:
+        return names[0]
+    tests = "".join(f"{which} == {member} ? {name} : " for member, name in enumerate(names[:-1]))
+    return f"{tests}{names[-1]}"
 
 
 def _same_element(sources: list[KernelSource]) -> set[tuple[Node, Node]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import compress, count
+from operator import attrgetter, is_not, ne
 from typing import TYPE_CHECKING, Any
 
 from netcl.core import fork, launch, runtime
@@ -18,16 +20,17 @@ if TYPE_CHECKING:
     from netcl.core.device import Device
 
 
+_mem_of = attrgetter("mem")
 KEPT_SCRATCH = 1 << 20  # bytes of intermediate results that stay allocated for the plan that a device ran last
 
 
 @dataclass
 class Memory:
-    """Where a plan's values lie, by slot. All of it is there before the first launch: a plan that does not fit changes
-    nothing."""
+    """What a plan's values lie in, by slot: the inputs' memory, then that of results, then scratch. All of it is there
+    before the first launch: a plan that does not fit changes nothing."""
 
-    results: list[tuple[int, int]] = field(default_factory=list)  # (slot, bytes) of what outlives the plan
-    scratch: list[tuple[int, int]] = field(default_factory=list)  # (slot, bytes) of what does not
+    results: list[int] = field(default_factory=list)  # bytes of what outlives the plan
+    scratch: list[int] = field(default_factory=list)  # bytes of what does not
     taken: list[tuple[int, int, int]] = field(default_factory=list)  # (slot, bytes, first launch that writes to it) of
     # inputs that results lie in
 
@@ -37,8 +40,9 @@ class Memory:
         return len(self.results) + len(self.scratch)
 
     @property
-    def scratch_bytes(self) -> int:
-        return sum(size for _, size in self.scratch)
+    def keeps_scratch(self) -> bool:
+        """Whether its scratch is small enough to stay allocated."""
+        return 0 < sum(self.scratch) <= KEPT_SCRATCH
 
 
 @dataclass
@@ -70,31 +74,28 @@ class Steps:
                 slots[slot].append((kernel.set_arg, argument))
             for argument, number in step.scalars:
                 scalars[number].append((kernel._set_arg_buf, argument))
-        self._slots, self._scalars = list(slots.items()), list(scalars.items())
-        self._places: list[Any] = [None] * (max(slots, default=-1) + 1)  # what is set now
-        self._packed: list[Any] = [None] * (max(scalars, default=-1) + 1)
+        self._slots = [slots[number] for number in range(max(slots, default=-1) + 1)]
+        self._scalars = [scalars[number] for number in range(max(scalars, default=-1) + 1)]
+        self._places: list[Any] = [None] * len(self._slots)  # what is set now
+        self._packed: list[Any] = [None] * len(self._scalars)
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def set(self, slots: list[Any], scalars: list[bytes]) -> None:
         """Set the arguments that differ from the last time: memory, and numbers."""
-        now = self._places
-        for slot, arguments in self._slots:
-            place = slots[slot].mem
-            if now[slot] is not place:
-                now[slot] = None  # should one of them fail
-                for set_argument, argument in arguments:
-                    set_argument(argument, place)
-                now[slot] = place
-        packed = self._packed
-        for number, arguments in self._scalars:
-            scalar = scalars[number]
-            if packed[number] != scalar:
-                packed[number] = None
-                for set_argument, argument in arguments:
-                    set_argument(argument, scalar)
-                packed[number] = scalar
+        places, now = list(map(_mem_of, slots)), self._places
+        for slot in compress(count(), map(is_not, places, now)):
+            _set(self._slots[slot], places[slot], now, slot)
+        for number in compress(count(), map(ne, scalars, self._packed)):
+            _set(self._scalars[number], scalars[number], self._packed, number)
+
+
+def _set(arguments: list[tuple], item: Any, now: list[Any], number: int) -> None:
+    now[number] = None  # should one of them fail
+    for set_argument, argument in arguments:
+        set_argument(argument, item)
+    now[number] = item
 
 
 class Interrupted(Exception):
@@ -114,8 +115,8 @@ def forget_scratch() -> None:
     _kept.clear()
 
 
-def replay(device: Device, steps: Steps, memory: Memory, slots: list[Any], scalars: list[bytes]) -> None:
-    """Enqueue a plan's steps. `slots` holds the inputs' Buffers first; the rest is filled in.
+def replay(device: Device, steps: Steps, memory: Memory, inputs: list[Any], scalars: list[bytes]) -> list[Any]:
+    """Enqueue a plan's steps. Buffers of the inputs go in, those of every slot come back.
 
     OutOfMemoryError before anything is launched; Interrupted where a launch fails.
     """
@@ -123,7 +124,7 @@ def replay(device: Device, steps: Steps, memory: Memory, slots: list[Any], scala
         fork.check()
     observers = launch.observers
     with device.lock:
-        _place(device, memory, slots)
+        slots = _placed(device, memory, inputs)
         queue, enqueue = device.queue, launch._nd_range
         launched = 0
         try:
@@ -141,24 +142,22 @@ def replay(device: Device, steps: Steps, memory: Memory, slots: list[Any], scala
             raise Interrupted(error, launched) from error
         finally:
             launch.launch_counter.count += launched
+    return slots
 
 
-def _place(device: Device, memory: Memory, slots: list[Any]) -> None:
+def _placed(device: Device, memory: Memory, inputs: list[Any]) -> list[Any]:
     """Buffers for the slots of a plan. The queue is in order, so that one plan's scratch can serve it again at once."""
-    allocate = device.pool.allocate_all
-    results = memory.results
-    for (slot, _), buffer in zip(results, allocate([size for _, size in results]), strict=True):
-        slots[slot] = buffer
+    slots = inputs + device.pool.allocate_all(memory.results)
+    if not memory.scratch:
+        return slots
     kept = _kept.get(device)
     if kept is not None and kept[0] is memory:
-        for (slot, _), buffer in zip(memory.scratch, kept[1], strict=True):
-            slots[slot] = buffer
-    else:
-        _kept.pop(device, None)
-        for (slot, _), buffer in zip(memory.scratch, allocate([size for _, size in memory.scratch]), strict=True):
-            slots[slot] = buffer
-        if memory.scratch_bytes <= KEPT_SCRATCH:
-            _kept[device] = memory, [slots[slot] for slot, _ in memory.scratch]
+        return slots + kept[1]
+    _kept.pop(device, None)
+    scratch = device.pool.allocate_all(memory.scratch)
+    if memory.keeps_scratch:
+        _kept[device] = memory, scratch
+    return slots + scratch
 
 
 def _again(device: Device, step: Step, error: Exception) -> Any:

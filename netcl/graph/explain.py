@@ -418,7 +418,7 @@ class _Reporter:
 
     def _memory(self) -> Memory:
         memory = self.design.memory
-        return Memory(sum(n for _, n in memory.results), sum(n for _, n, _ in memory.taken), memory.scratch_bytes)
+        return Memory(sum(memory.results), sum(n for _, n, _ in memory.taken), sum(memory.scratch))
 
 
 def operation_name(op: str, arg: Any) -> str:

@@ -27,7 +27,7 @@ ROUNDS = 6  # designs that are tried
 
 def plan_bytes(memory: Memory) -> int:
     """What a plan allocates, as the pool rounds it."""
-    return sum(bin_size(size) for _, size in (*memory.results, *memory.scratch))
+    return sum(bin_size(size) for size in (*memory.results, *memory.scratch))
 
 
 def within(builder: Any, design: Any, limit: int) -> Any:

@@ -38,20 +38,21 @@ def lay_out(
     by_number = sorted(free, key=lambda node: slot_of[node])
     taken = _inputs_to_take(pieces, sources, wanted, by_number, heirs, last_use)
     idle: list[tuple[int, int, int]] = []  # (bytes, slot, the launch that uses it last)
-    new = itertools.count(inputs)
+    results = [piece for piece in pieces if piece.nodes[0] not in taken and piece.nodes[-1] in wanted]
+    new_result, new_scratch = itertools.count(inputs), itertools.count(inputs + len(results))
     for piece in pieces:
         owner = taken.get(piece.nodes[0])
         if owner is not None:
             slot = slot_of[owner]
             memory.taken.append((slot, piece.size, piece.first))
         elif piece.nodes[-1] in wanted:
-            slot = next(new)
-            memory.results.append((slot, piece.size))
+            slot = next(new_result)
+            memory.results.append(piece.size)
         else:
             place = min((p for p in idle if piece.size <= p[0] <= 2 * piece.size and p[2] < piece.first), default=None)
             if place is None:
-                place = piece.size, next(new), piece.last
-                memory.scratch.append((place[1], piece.size))
+                place = piece.size, next(new_scratch), piece.last
+                memory.scratch.append(piece.size)
             else:
                 idle.remove(place)
             slot = place[1]

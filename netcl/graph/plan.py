@@ -47,9 +47,6 @@ class Plan:
     kernels: list[KernelSource]
     checks: bool
 
-    def __post_init__(self) -> None:
-        self.blank = [None] * self.memory.slots
-
 
 pack_offset = struct.Struct("q").pack
 statistics = Statistics()
@@ -201,11 +198,9 @@ def overwritten(plan: Plan, interrupted: Interrupted) -> list[int]:
 
 def enqueue(plan: Plan, device: Any, buffers: list[Any], packed: list[bytes]) -> list[Any]:
     """Launch a plan; the memory of every slot. Interrupted where a launch fails."""
-    slots: list[Any] = buffers + plan.blank
     if plan.checks:
         flags.mark_pending(device)
-    replay(device, plan.steps, plan.memory, slots, packed)
-    return slots
+    return replay(device, plan.steps, plan.memory, buffers, packed)
 
 
 def realise(value: Value, inputs: list[Value], slots: list[Any], result: Sequence[Any]) -> None:

@@ -48,10 +48,11 @@ class Replay:
         self.sharing = sharing([watch.tensors[number] for number in self.used]) if recorded.writes else None
         self.operands = [what for kind, what in recorded.sources if kind == "tensor"]
         written = {number for number, _ in recorded.writes}
+        with_gradient = watch.gradient_of.values()  # these are looked up, so that they are there
         self.graded = [
             (number, missing)
             for number, missing in enumerate(recorded.missing)
-            if not missing or recorded.states[number][3]
+            if (not missing or recorded.states[number][3]) and number not in with_gradient
         ]
         where = [*(where for _, where in recorded.writes), *(where for where, _, _ in recorded.made)]
         passed_on = {what[1] for what in where if what[0] == "operand"}  # its elements are also what something becomes
@@ -169,6 +170,8 @@ class Replay:
         for number in self.looked_up:
             if not self._as_before(number, tensors[number]):
                 return False
+        if not self.roaming:
+            return not self.sharing or sharing([tensors[number] for number in self.used]) == self.sharing
         roaming = {id(tensors[number]) for number in self.roaming}
         if len(roaming) != len(self.roaming) or not roaming.isdisjoint(self.own):
             return False

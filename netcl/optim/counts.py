@@ -159,7 +159,10 @@ _PLAIN = {float, int, bool}
 def apart(numbers: Iterable[Number]) -> tuple[list[float], tuple, list[Tensor]]:
     """Python numbers, how the numbers are made of them and of tensors, and these tensors. () for how, if just so."""
     numbers = list(numbers)
-    if set(map(type, numbers)) <= _PLAIN:
+    kinds = set(map(type, numbers))
+    if kinds == {float}:
+        return numbers, (), []
+    if kinds <= _PLAIN:
         return list(map(float, numbers)), (), []
     plain: list[float] = []
     tensors: list[Tensor] = []

@@ -360,7 +360,7 @@ def record_update(
     `states` holds a list of tensors for each kind of state, in the parameters' order. Where optim.counts.found_inf()
     is 1, all of them keep their old values.
     """
-    rounds = _one_after_another(parameters)
+    rounds = _one_after_another(parameters) if parameters else None
     if rounds is not None:
         for places in rounds:
             columns = [[column[place] for place in places] for column in states]

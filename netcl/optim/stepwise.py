@@ -31,11 +31,11 @@ def at_their_steps(
     if at is None and repeating() and not skipping():
         owns = [state[parameter] for parameter in with_gradients(group["params"])]
         steps = {own["step"] for own in owns}
-        if updates_expected() == 1 and set(map(type, steps)) == {int}:
-            for step in steps:
-                yield step + 1, [], []
-                for own in owns:
-                    own["step"] = step + 1
+        step = steps.pop() if len(steps) == 1 else None
+        if updates_expected() == 1 and type(step) is int:
+            yield step + 1, [], []
+            for own in owns:
+                own["step"] = step + 1
             return
 
     def key(parameter: Tensor) -> Hashable:

@@ -14,7 +14,7 @@ import pytest
 
 import netcl as nc
 from netcl.codegen import contraction_dot, horizontal, tiles
-from netcl.codegen.ir import KernelSource
+from netcl.codegen.ir import KernelSource, Node
 from netcl.codegen.targets import Target
 from netcl.core import launch
 
@@ -350,14 +350,37 @@ def test_equal_helpers_are_written_once_and_no_two_share_a_name() -> None:
 
 
 def test_no_operand_is_overwritten_that_another_part_reads() -> None:
-    text = "__kernel void {0}(__global float* b0) {{\n}}\n"
-    parts = [
-        KernelSource("a", text.format("a"), (1,), (1,), [("buffer", "x"), ("buffer", "y")], same_element={("x", "y")}),  # type: ignore[arg-type]
-        KernelSource("b", text.format("b"), (1,), (1,), [("buffer", "x")]),
-    ]
+    x, y, z = (Node("input", None, (), None, (), nc.float32, number) for number in range(3))
+    parts = [part("a", [("buffer", x), ("buffer", y)], {(x, y)}), part("b", [("buffer", x)])]
     assert horizontal.merge_small(parts, [set(), set()])[0][0].same_element == set()
-    parts[1].arguments = [("buffer", "z")]
-    assert horizontal.merge_small(parts, [set(), set()])[0][0].same_element == {("x", "y")}
+    parts[1].arguments = [("buffer", z)]
+    assert horizontal.merge_small(parts, [set(), set()])[0][0].same_element == {(x, y)}
+
+
+def test_what_writes_over_an_operand_goes_after_those_that_read_it() -> None:
+    """The same number of launches: an update of w joins the launch after the one that reads w."""
+    w, new, other = (Node("input", None, (), None, (), nc.float32, number) for number in range(3))
+    update = part("update", [("buffer", w), ("buffer", new)], {(w, new)})
+    reads, after = part("reads", [("buffer", w)]), part("after", [("buffer", other)])
+    merged, groups = horizontal.merge_small([update, reads, after], [set(), set(), {1}])
+    assert groups == [[1], [0, 2]]
+    assert merged[1].same_element == {(w, new)}
+    assert horizontal.merge_small([update, reads], [set(), set()])[1] == [[0, 1]]  # there is no launch after it
+    assert horizontal.merge_small([update, reads, after], [set(), set(), {0, 1}])[1] == [[0, 1], [2]]  # it is needed
+
+
+def test_numbers_of_several_parts_are_passed_once() -> None:
+    rate, w = (Node(op, None, (), None, (), nc.float32, n) for n, op in enumerate(("scalar", "input")))
+    parts = [part(name, [("buffer", w), ("scalar", rate)]) for name in ("a", "b")]
+    (kernel,), _ = horizontal.merge_small(parts, [set(), set()])
+    assert kernel.arguments == [("buffer", w), ("scalar", rate), ("buffer", w)]
+
+
+def part(name: str, arguments: list, same_element: Any = frozenset()) -> KernelSource:
+    kinds = {"buffer": "__global float* b", "scalar": "float s"}
+    listed = ", ".join(f"{kinds[kind]}{n}" for n, (kind, _) in enumerate(arguments))
+    text = f"__kernel void {name}({listed}) {{\n}}\n"
+    return KernelSource(name, text, (1,), (1,), arguments, same_element=set(same_element))
 
 
 def test_many_small_products_share_a_launch(device: Any) -> None:

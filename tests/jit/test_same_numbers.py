@@ -267,6 +267,30 @@ def test_operands_with_an_offset_beside_numbers(device):
         assert a.tolist() == expected.tolist()
 
 
+def test_a_step_of_a_network_allocates_its_loss_only(device):
+    """Weights, averages and gradients stay where they are: each weight is written after it has been read."""
+    nc.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 16))
+    x, y = nc.randn(16, 16), nc.randint(0, 16, (16,))
+    optimizer = nc.optim.Adam(model.parameters())
+
+    @nc.jit_compile(fullgraph=True)
+    def step() -> nc.Tensor:
+        optimizer.zero_grad()
+        loss = nc.nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for _ in range(4):
+        step().item()
+    pool = nc.current_device().pool
+    before, places = pool.allocations, [p._value.buffer.mem for p in model.parameters()]
+    step()
+    assert pool.allocations == before + 1
+    assert [p._value.buffer.mem for p in model.parameters()] == places
+
+
 def test_a_new_gradient_lies_where_the_old_one_did(device):
     """It allocates no memory; a gradient that somebody holds keeps its numbers."""
     w = nc.ones(2, 3).requires_grad_()

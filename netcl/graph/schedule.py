@@ -54,7 +54,7 @@ class Scheduler:
             if not repeated and not unfit:
                 break
             self.anchors |= repeated
-            self.totals -= unfit
+            self.totals = {node for node in self.totals - unfit if not self.reach(node)[0]}  # they wait for no kernel
         self._put_totals_before()
         return in_order(self.kernels)
 

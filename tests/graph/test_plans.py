@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import netcl as nc
+import netcl.nn.functional as F
 from netcl.core import dtypes
 from netcl.graph import plan, value
 from netcl.graph.lower import Graph
@@ -179,6 +180,23 @@ def test_eager_mode_gives_what_the_fused_kernels_give():
         single = compute().numpy()
     assert int(launches) == 7  # each operation is one
     np.testing.assert_allclose(fused, single, rtol=2e-5, atol=1e-6)
+
+
+def test_a_mean_that_many_use_waits_for_nothing_that_comes_after_it():
+    """Its terms come to be stored by a kernel that needs the mean, which then has to be computed before that one."""
+    draws = np.random.default_rng(0)
+    a, b = draws.uniform(0.2, 1.5, (2, 4, 3)).astype(np.float32)
+
+    def numbers(read_first: bool) -> list[float]:
+        x, y = nc.tensor(a, requires_grad=True), nc.tensor(b, requires_grad=True)
+        mean = F.sigmoid_focal_loss(x, y, alpha=0.3, reduction="mean")
+        if read_first:
+            mean.item()
+        slopes = nc.autograd.grad(mean * mean, [x, y], create_graph=True)
+        second = nc.autograd.grad(sum((slope**2).sum() for slope in slopes), [x, y])
+        return [mean.item(), *(part.sum().item() for part in (*slopes, *second))]
+
+    np.testing.assert_allclose(numbers(False), numbers(True), rtol=1e-4)
 
 
 # ---- without a device --------------------------------------------------------------------------------------------

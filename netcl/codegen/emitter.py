@@ -124,7 +124,7 @@ class Emitter:
         if kind == "view":
             return self._view(node, coordinates)
         if kind == "index":
-            return self.evaluate(node.src[0], operand_coordinates(node, coordinates)[0])
+            return self._at_index(node, coordinates)
         if kind in ("elementwise", "compare"):
             return self._apply(node, coordinates)
         if node.op == "scalar":
@@ -146,6 +146,12 @@ class Emitter:
             value = self._find(*operand)
             depth = max(depth, value.depth if value is not None else 0)
         return depth
+
+    def _at_index(self, node: Node, coordinates: Coordinates) -> Value:
+        """What stands at an index: never known earlier than the index is, or where it is the same for every index it
+        would be used where that, and the check in it, is not evaluated."""
+        found, *indices = map(self.evaluate, node.src, operand_coordinates(node, coordinates))
+        return Value(found.text, found.vector, max(found.depth, *(index.depth for index in indices)))
 
     def _apply(self, node: Node, coordinates: Coordinates) -> Value:
         operands = [self.evaluate(source, coordinates) for source in node.src]

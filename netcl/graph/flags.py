@@ -53,7 +53,7 @@ def buffer(device: Any) -> Any:
 OUT_OF_RANGE = "index {value} at position {position} is out of range"
 
 
-def new_site(device: Any, text: str, error: type[Exception] = IndexError, says: str = OUT_OF_RANGE) -> Site:
+def new_site(device: Any, text: str, says: str, error: type[Exception]) -> Site:
     """A number for a check recorded now; `text` names the operation and the user's line, `says` what is wrong."""
     flags = _flags(device)
     with _lock:

@@ -13,6 +13,7 @@ from netcl.ops.creation import full, iota, zeros
 from netcl.ops.elementwise import check_devices, where
 from netcl.ops.scans import cumsum
 from netcl.ops.scatter_reduction import reduced
+from netcl.ops.sites import index_site
 from netcl.tensor import Tensor
 
 
@@ -38,7 +39,7 @@ def embedding(
         raise IndexError("embedding: the table has no rows: no index is in range")
     if max_norm is not None:
         _hold_norm(weight, input.reshape(1, input.numel(), 1), float(max_norm), float(norm_type))
-    operands = (weight, input, columns.site("embedding", input._value.device))
+    operands = (weight, input, index_site("embedding", input, f"{rows} embeddings"))
     return tape.apply_composite("embedding", operands, (padding_idx, bool(scale_grad_by_freq)), _embedding_gradient)
 
 

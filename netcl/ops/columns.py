@@ -13,12 +13,12 @@ import numpy as np
 
 from netcl.autograd import tape
 from netcl.core import dtypes
-from netcl.graph import flags
 from netcl.graph.table import composite
-from netcl.graph.value import record, record_scalar, user_line
+from netcl.graph.value import record, record_scalar
 from netcl.graph.views import view
 from netcl.ops.creation import full, iota
 from netcl.ops.elementwise import fitting, plain_number
+from netcl.ops.sites import index_site
 from netcl.tensor import Tensor
 
 NARROW = 16  # elements: indices for fewer in a row are summed in parts where there are many
@@ -37,11 +37,6 @@ def number_like(name: str, number: Any, like: Tensor, overflows: bool = False) -
     return Tensor._wrap(record_scalar(number, dtype, like._value.device))
 
 
-def site(name: str, device: Any) -> Tensor:
-    """Where a check stands: what the error will say."""
-    return Tensor._wrap(record_scalar(flags.new_site(device, f"{name} ({user_line()})"), dtypes.int32, device))
-
-
 def from_front(index: Tensor, size: int) -> Tensor:
     """Indices counted from the front, as int64 where they may be negative."""
     if index.dtype is dtypes.uint8:
@@ -52,7 +47,7 @@ def from_front(index: Tensor, size: int) -> Tensor:
 
 def checked(name: str, index: Tensor, size: int, low: int) -> Tensor:
     """The index, IndexError at the next read of a value if an element lies outside low .. size - 1."""
-    return tape.apply_composite("checked", (index, site(name, index._value.device)), (low, size), None)
+    return tape.apply_composite("checked", (index, index_site(name, index, f"size {size}")), (low, size), None)
 
 
 def _checked_infer(operands: Any, limits: tuple[int, int]) -> tuple:
@@ -75,7 +70,7 @@ def pick(input: Tensor, index: Tensor, low: int | None = None, name: str = "") -
     """out[o, k, i] = input[o, index[o, k, i], i]. `low`, the lowest index allowed, asks for a check."""
     if low is None:
         return tape.apply_composite("pick", (input, index), None, _pick_gradient)
-    where_from = site(name, index._value.device)
+    where_from = index_site(name, index, f"size {input._value.shape[1]}")
     return tape.apply_composite("pick", (input, index, where_from), low, _checked_pick_gradient)
 
 
@@ -107,7 +102,7 @@ composite("pick", _pick_infer, picked)
 def pick_slices(name: str, input: Tensor, axis: int, index: Tensor, low: int) -> Tensor:
     """The slices along axis that index names, whose dimensions stand where that one was. One record, where `pick` takes
     four with the views around it."""
-    where_from = site(name, index._value.device)
+    where_from = index_site(name, index, f"size {input._value.shape[axis]}")
     return tape.apply_composite("pick_slices", (input, index, where_from), (axis, low), _slices_gradient)
 
 
@@ -153,7 +148,7 @@ def scatter(
             return _sum_in_parts(parts, size, index, source, base, low, name)
     if dtype is dtypes.bool_:
         op = {"sum": "max", "prod": "min"}.get(op, op)
-    where_from = None if low is None else site(name, source._value.device)
+    where_from = None if low is None else index_site(name, source, f"size {size}")
     return _apply(op, size, index, source, base, low, where_from, rule)
 
 
@@ -188,7 +183,7 @@ def _sum_in_parts(
     length = count // parts
     whole = parts * length
     device = source._value.device
-    where_from = None if low is None else site(name, device)
+    where_from = None if low is None else index_site(name, source, f"size {size}")
     wide = dtypes.accumulator(source.dtype)
 
     def summed(start: int, runs: int, length: int) -> Tensor:

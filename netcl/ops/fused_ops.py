@@ -16,7 +16,7 @@ from netcl.autograd.tape import apply, apply_composite, is_grad_enabled
 from netcl.core import dtypes
 from netcl.graph import primitives
 from netcl.ops.elementwise import literal, quick_exp
-from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction, new_site, reduced
+from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction, reduced
 from netcl.ops.losses.targets import (
     along,
     check_class_indices,
@@ -32,6 +32,7 @@ from netcl.ops.losses.targets import (
     without_elements,
 )
 from netcl.ops.shape import axis_of
+from netcl.ops.sites import index_site
 from netcl.tensor import Tensor
 
 METHODS = ["log_softmax", "softmax"]
@@ -192,7 +193,7 @@ def cross_entropy(
     check_class_weight(name, weight, classes)
     if not prod(input.shape):
         return without_elements(input, target, reduction)
-    operands = (input, target, new_site(name, input))
+    operands = (input, target, index_site(name, input, f"{classes} classes"))
     arg = (reduction, ignore_index, *extras, sums_of(input, weight))
     return apply_composite(
         name, operands if weight is None else (*operands, weight), arg, _cross_entropy_gradient, several=True

@@ -11,6 +11,7 @@ from netcl.ops import columns
 from netcl.ops.creation import iota, zeros
 from netcl.ops.elementwise import check_devices, where
 from netcl.ops.scans import cumsum
+from netcl.ops.sites import site
 from netcl.tensor import Tensor
 
 __all__ = ["argwhere", "masked_fill", "masked_scatter", "masked_select", "nonzero"]
@@ -41,7 +42,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """The elements of source, in order, where mask is true, else input; both broadcast.
 
-    RuntimeError for another dtype; IndexError, at the next read of a value, if source has fewer elements than needed.
+    RuntimeError for another dtype, and, at the next read of a value, if source has fewer elements than needed.
     """
     _check_mask("masked_scatter", input, mask)
     check_devices("masked_scatter", input, source)
@@ -81,8 +82,8 @@ def placed_by_mask(name: str, mask: Tensor, value: Tensor, axis: int, taken: int
         return zeros(*before, *masked, *after, dtype=value.dtype, device=value.device)
     total = numbers[0, -1, 0]
     enough = total == count if whole else total <= count
-    text = f"{name}, a mask that picks as many elements as this index, for a value with {count}"
-    total = apply("check", (total, enough, columns.site(text, value._value.device)))
+    says = f"the mask picks {{value}} elements, and the value has {count}"
+    total = apply("check", (total, enough, site(name, value, says, RuntimeError)))
     if not count:
         nothing = zeros(*before, *masked, *after, dtype=value.dtype, device=value.device)
         return where(total >= 0, nothing, nothing)

@@ -51,3 +51,13 @@ def test_one_index_out_of_range_among_many_is_told_with_its_position(place, bad:
     result = nc.tensor(np.ones((3, 40), np.float32)).gather(1, nc.tensor(index))
     with pytest.raises(IndexError, match=f"gather.*index {bad} at position 69 "):
         result.numpy()
+
+
+@pytest.mark.parametrize("bad", [0, 20])
+def test_an_index_into_what_is_the_same_everywhere_is_checked_in_every_part_of_a_row(place, bad: int):
+    index = np.zeros(21, np.int64)
+    index[bad] = 9
+    for table in (nc.ones(3), nc.tensor([2.0]).expand(3)):
+        total = table.gather(0, nc.tensor(index)).sum()
+        with pytest.raises(IndexError, match=f"index 9 at position {bad} is out of range for size 3"):
+            total.item()

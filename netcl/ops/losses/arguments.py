@@ -7,8 +7,6 @@ from typing import Any
 
 from netcl.core import dtypes
 from netcl.core.warning import warn
-from netcl.graph import flags
-from netcl.graph.value import record_scalar, user_line
 from netcl.ops.elementwise import check_devices, literal
 from netcl.tensor import Tensor
 
@@ -116,10 +114,3 @@ def weighted(losses: Tensor, weight: Tensor, reduction: str) -> Tensor:
     if reduction != "mean":
         return reduced(losses, reduction)
     return losses.sum() / weight.to(losses.dtype).sum()
-
-
-def new_site(name: str, tensor: Tensor, **meaning: Any) -> Tensor:
-    """What a check on the device is told: where in the user's script it belongs, and the error that it raises."""
-    device = tensor._value.device
-    site = flags.new_site(device, f"{name} ({user_line()})", **meaning)
-    return Tensor._wrap(record_scalar(site, dtypes.int32, device))

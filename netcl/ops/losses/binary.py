@@ -14,11 +14,11 @@ from netcl.ops.losses.arguments import (
     check_same_shape,
     check_tensors,
     legacy_reduction,
-    new_site,
     reduced,
     widest,
 )
 from netcl.ops.losses.pointwise import Pointwise, checked, logistic, logistic_of_minus, softplus
+from netcl.ops.sites import site
 from netcl.tensor import Tensor
 
 
@@ -90,8 +90,7 @@ def binary_cross_entropy(
     check_same_shape(name, input, target)
     check_floating(name, input)
     says = "the input at position {position} is outside 0..1; binary_cross_entropy_with_logits takes any number"
-    site = new_site(name, input, error=RuntimeError, says=says)
-    return _weighed(_probabilities, (input, target), weight, reduction, (site,))
+    return _weighed(_probabilities, (input, target), weight, reduction, (site(name, input, says, RuntimeError),))
 
 
 def binary_cross_entropy_with_logits(

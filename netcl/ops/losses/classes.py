@@ -9,7 +9,7 @@ from netcl.autograd.tape import apply, apply_composite
 from netcl.core import dtypes
 from netcl.graph import primitives
 from netcl.ops.fused_ops import cross_entropy
-from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction, new_site
+from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction
 from netcl.ops.losses.targets import (
     check_class_indices,
     check_class_weight,
@@ -23,6 +23,7 @@ from netcl.ops.losses.targets import (
     sums_of,
     without_elements,
 )
+from netcl.ops.sites import index_site
 from netcl.tensor import Tensor
 
 
@@ -48,7 +49,7 @@ def nll_loss(
     check_class_weight(name, weight, classes)
     if not prod(input.shape):
         return without_elements(input, target, reduction)
-    operands = (input, target, new_site(name, input))
+    operands = (input, target, index_site(name, input, f"{classes} classes"))
     arg = (reduction, ignore_index, sums_of(input, weight))
     return apply_composite(name, operands if weight is None else (*operands, weight), arg, _nll_gradient)
 

@@ -13,7 +13,8 @@ from netcl.core import dtypes
 from netcl.graph import primitives
 from netcl.graph.primitives import TABLE
 from netcl.ops.creation import tensor
-from netcl.ops.losses.arguments import check_reduction, check_tensors, new_site
+from netcl.ops.losses.arguments import check_reduction, check_tensors
+from netcl.ops.sites import site
 from netcl.tensor import Tensor
 
 NEVER = float("-inf")
@@ -56,7 +57,7 @@ def ctc_loss(
     labels = targets if targets.numel() else targets.new_zeros(1 if targets.ndim == 1 else (count, 1))
     unknown = f"the symbol {{value}} at position {{position}} of the targets is not one of the {classes} classes"
     wrong = unknown, _says("input_lengths", times), _says("target_lengths", longest)
-    sites = [new_site(name, labels, error=RuntimeError, says=text) for text in wrong]
+    sites = [site(name, labels, text, RuntimeError) for text in wrong]
     kept = scores.requires_grad and is_grad_enabled()
     arg = reduction, bool(zero_infinity), (blank, longest, targets.ndim == 1, kept)
     loss = apply_composite(name, (scores, labels, given, lengths, *sites), arg, _gradient, several=True)[0]

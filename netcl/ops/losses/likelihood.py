@@ -7,8 +7,9 @@ from typing import Any
 
 from netcl.core.warning import warn
 from netcl.ops.creation import full
-from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction, new_site
+from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction
 from netcl.ops.losses.pointwise import Pointwise, checked
+from netcl.ops.sites import site
 from netcl.tensor import Tensor
 
 # ---- gaussian ----------------------------------------------------------------------------------------------------
@@ -49,8 +50,8 @@ def gaussian_nll_loss(
         raise ValueError(f"{name}: eps must be greater than 0, got {eps}")
     var = _variance(name, input, var)
     constant = 0.5 * log(2 * pi) if full else 0.0
-    site = new_site(name, var, error=ValueError, says="var is negative at position {position}")
-    return _gaussian_nll((input, target, var), reduction, (eps, constant, site))
+    negative = site(name, var, "var is negative at position {position}", ValueError)
+    return _gaussian_nll((input, target, var), reduction, (eps, constant, negative))
 
 
 def _variance(name: str, input: Tensor, var: Any) -> Tensor:

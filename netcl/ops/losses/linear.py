@@ -21,8 +21,9 @@ from netcl.core import dtypes
 from netcl.graph import primitives
 from netcl.graph.value import stage
 from netcl.ops import fused_ops, joining
-from netcl.ops.losses.arguments import check_reduction, check_tensors, new_site
+from netcl.ops.losses.arguments import check_reduction, check_tensors
 from netcl.ops.losses.targets import check_class_weight, ignored_class, reduced_rows, sums_of, without_elements
+from netcl.ops.sites import index_site
 from netcl.tensor import Tensor
 
 CHUNK = 1 << 23  # logits at a time: 32 MB of float32
@@ -78,7 +79,7 @@ def linear_cross_entropy(
     if not rows.shape[0]:
         return without_elements(input, target, reduction)
     flat = target.reshape(-1)
-    operands = [rows, linear_weight, flat, new_site(name, input)]
+    operands = [rows, linear_weight, flat, index_site(name, input, f"{linear_weight._value.shape[0]} classes")]
     operands += [tensor for tensor in (linear_bias, weight) if tensor is not None]
     arg = (ignored, float(label_smoothing), float(lse_square_scale), linear_bias is not None)
     losses, _, _ = apply_composite("linear_cross_entropy", operands, arg, _gradient, several=True)

@@ -10,8 +10,9 @@ from netcl.core import dtypes
 from netcl.graph import primitives
 from netcl.ops.creation import iota
 from netcl.ops.elementwise import literal
-from netcl.ops.losses.arguments import check_reduction, check_tensors, exact_dtype, legacy_reduction, new_site, reduced
+from netcl.ops.losses.arguments import check_reduction, check_tensors, exact_dtype, legacy_reduction, reduced
 from netcl.ops.losses.targets import check_class_weight, chosen, picked_weight
+from netcl.ops.sites import index_site
 from netcl.tensor import Tensor
 
 
@@ -57,7 +58,7 @@ def _multi_margin(x: Tensor, target: Tensor, weight: Tensor | None, p: int, marg
     wide = dtypes.accumulator(x.dtype)
     if not x.shape[0]:
         return x.to(wide).sum(1)
-    operands = (x, target, new_site("multi_margin_loss", x))
+    operands = (x, target, index_site("multi_margin_loss", x, f"{x._value.shape[1]} classes"))
     arg = (p, float(margin))
     return apply_composite(
         "multi_margin_loss", operands if weight is None else (*operands, weight), arg, _multi_margin_gradient
@@ -124,7 +125,8 @@ def multilabel_margin_loss(
     wide = dtypes.accumulator(input.dtype)
     if not rows:
         return reduced(input.to(wide).sum(-1), reduction)
-    operands = input.to(wide).reshape(rows, classes), target.reshape(rows, classes), new_site(name, input)
+    site = index_site(name, input, f"{classes} classes")
+    operands = input.to(wide).reshape(rows, classes), target.reshape(rows, classes), site
     arg = reduction, exact_dtype(operands[0]).name
     loss = apply_composite(name, operands, arg, _multilabel_gradient, several=True)[0]
     return loss.reshape(()) if input.ndim == 1 and reduction == "none" else loss

@@ -414,8 +414,9 @@ def find(spec: str, candidates: list[Device]) -> Device:
         kind = "portable computing language"
     named = [c for c in candidates if kind and kind in f"{c.platform_name} {c.name}".lower()]
     if colon or not named:
+        hint = " A GPU is 'gpu' here, of whatever maker." if kind in ("cuda", "mps", "xpu", "hip") else ""
         raise UnknownDeviceError(
-            f"unknown device {spec!r}. Use 'cpu', 'gpu', 'cpu:<n>', 'opencl:<n>' or a part of a name:\n"
+            f"unknown device {spec!r}.{hint} Use 'cpu', 'gpu', 'cpu:<n>', 'opencl:<n>' or a part of a name:\n"
             f"{_listing(candidates)}"
         )
     return named[0]

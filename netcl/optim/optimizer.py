@@ -35,13 +35,16 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
             raise TypeError("params given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor")
+        if not isinstance(params, Iterable):
+            kind = type(params).__name__
+            raise TypeError(f"optimizer expects Tensors, but got {kind}; a model's are model.parameters()")
         self.defaults = defaults
         self._hooks: dict[str, dict] = {}
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         groups = list(params)
         if not groups:
-            raise ValueError("optimizer got an empty parameter list")
+            raise ValueError("optimizer got an empty parameter list; was parameters(), a generator, used up before?")
         for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
             self.add_param_group(group)
 
@@ -69,7 +72,10 @@ class Optimizer:
         for parameter in members:
             if not isinstance(parameter, Tensor):
                 kind = type(parameter).__name__
-                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {kind}")
+                raise TypeError(
+                    f"optimizer can only optimize Tensors, but one of the params is {kind}; a model's are "
+                    "model.parameters()"
+                )
             if parameter._node is not None:
                 raise ValueError("can't optimize a non-leaf Tensor")
         known = {id(p) for other in self.param_groups for p in other["params"]}
@@ -194,6 +200,9 @@ class Optimizer:
         for hook in self._hooked("before_load"):
             replaced = hook(self, state_dict)
             state_dict = state_dict if replaced is None else replaced
+        if missing := {"state", "param_groups"} - state_dict.keys():
+            lacking = " and no ".join(sorted(missing))
+            raise KeyError(f"load_state_dict: no {lacking} here; is it the state_dict of an optimizer?")
         saved_groups = copy.deepcopy(list(state_dict["param_groups"]))
         if len(saved_groups) != len(self.param_groups):
             raise ValueError(

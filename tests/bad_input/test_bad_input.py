@@ -8,6 +8,7 @@ import pytest
 
 import netcl as nc
 import netcl.nn.functional as F
+from netcl import nn
 
 f, i = nc.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).numpy(), np.array([1, 2, 3])
 
@@ -136,6 +137,13 @@ def make() -> tuple:
         (lambda x, n, b: F.cross_entropy(nc.tensor(1.0), nc.tensor(0)), ValueError, "cross_entropy.*0-d"),
         (lambda x, n, b: F.cross_entropy(x, 1), TypeError, "cross_entropy.*target.*int"),
         (lambda x, n, b: x.gather(0, nc.tensor([[0]])).reshape(3), RuntimeError, "reshape"),
+        (lambda x, n, b: nn.MSELoss(x, x), TypeError, r"MSELoss\(\)\(input, target\)"),
+        (lambda x, n, b: nn.CrossEntropyLoss(x, n), TypeError, r"CrossEntropyLoss\(\)\(input, target\)"),
+        (lambda x, n, b: nc.optim.SGD(nn.Linear(2, 2), lr=1), TypeError, r"Linear.*model\.parameters\(\)"),
+        (lambda x, n, b: nc.optim.SGD(nn.Sequential(nn.ReLU()), lr=1), TypeError, r"ReLU.*model\.parameters\(\)"),
+        (lambda x, n, b: nc.optim.SGD(iter(()), lr=1), ValueError, "empty.*used up"),
+        (lambda x, n, b: nc.optim.SGD([x]).load_state_dict({"w": x}), KeyError, "no param_groups and no state"),
+        (lambda x, n, b: x.to("cuda"), (ValueError, RuntimeError), "'cuda'.*'gpu' here"),
     ],
 )
 def test_wrong_input_raises_at_the_users_line(wrong, kind, words):

@@ -16,6 +16,9 @@ class Loss(Module):
 
     def __init__(self, size_average: Any = None, reduce: Any = None, reduction: Any = "mean"):
         super().__init__()
+        if any(isinstance(argument, Tensor) for argument in (size_average, reduce, reduction)):
+            kind = type(self).__name__
+            raise TypeError(f"{kind} is made without tensors and called with them: {kind}()(input, target)")
         reduction = legacy_reduction(size_average, reduce, reduction)
         self.reduction = check_reduction(type(self).__name__, reduction, self.extra)
 

@@ -108,6 +108,11 @@ def leave(tensor: Tensor) -> None:
         tensor._storage, tensor._chain = None, ()
 
 
+def seen_by_others(tensor: Tensor) -> bool:
+    """Whether a write to the tensor concerns another one that lives."""
+    return tensor._storage is not None and bool(tensor._storage.others(tensor))
+
+
 def shares_all(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors are the same elements in the same order."""
     return a is b or (a._storage is not None and a._storage is b._storage and a._chain == b._chain)

@@ -20,7 +20,7 @@ def upload(array: np.ndarray, device: Device) -> Value:
     launch.write(device, buffer, array)
     value = Value.realised(buffer, array.shape, dtype, device)
     if _pending.recorder is not None:
-        _pending.recorder.uploads.append(value)
+        _pending.recorder.uploaded(value, array)
     return value
 
 

@@ -13,9 +13,13 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from netcl.autograd import engine, tape
 from netcl.autograd.rules import reads
 from netcl.core import dtypes
+from netcl.core.device import Device
+from netcl.core.dtypes import DType
 from netcl.graph import value as tracing
 from netcl.graph.flags import Site, keep_site
 from netcl.graph.live import Live, plain
@@ -23,11 +27,9 @@ from netcl.graph.primitives import composite
 from netcl.graph.value import Trace, Value
 from netcl.jit.recorder import Recorder, evaluate
 from netcl.jit.signature import hooks_of
-from netcl.jit.watch import CONSTANTS, Container, Watch
+from netcl.jit.watch import CONSTANTS, LARGEST_ARRAY, Container, Watch
 from netcl.storage import sharing
-from netcl.tensor import Tensor
-
-LARGEST_ARRAY = 1024  # elements of a NumPy array that are compared at each call
+from netcl.tensor import Size, Tensor
 
 
 class CannotRepeat(Exception):
@@ -98,6 +100,7 @@ class Recorded:
     rule: Callable | None = None
     graph_operands: list[int] = field(default_factory=list)  # those that get gradients
     live: set[int] = field(default_factory=set)  # results with a graph that is not used up
+    uploaded: list[bytes] = field(default_factory=list)  # digests of what tensors were made of, inside
     confirmed: bool = True
 
     def like(self, other: Recorded) -> bool:
@@ -109,6 +112,7 @@ class Recorded:
             and self.forward.outputs == other.forward.outputs
             and self.constants == other.constants
             and self.writes == other.writes
+            and self.uploaded == other.uploaded
             and len(self.sources) == len(other.sources)
         )
 
@@ -173,7 +177,9 @@ class Analysis:
         self._leaks()
         self._templates()
         recorded.fixed, recorded.asked = recorder.fixed, recorder.asked
-        recorded.confirmed = not self.watch.doubts
+        uploads = [id(what) for kind, what in recorded.sources if kind == "constant" and id(what) in recorder.uploads]
+        recorded.uploaded = [recorder.uploads[key][1] for key in uploads]
+        recorded.confirmed = not self.watch.doubts and recorder.doubtful.isdisjoint(uploads)
         return recorded
 
     def _unseen(self) -> None:
@@ -185,11 +191,10 @@ class Analysis:
             if function.__dict__:
                 raise CannotRepeat(f"it changes {name}")
         copied = self.recorder.copied
-        self.recorded.arrays = [
-            (array, array.tobytes())
-            for array in self.watch.arrays.values()
-            if array.size <= LARGEST_ARRAY and not any(array is other for other in copied)
-        ]
+        read = [array for array in self.watch.arrays.values() if not any(array is other for other in copied)]
+        if any(array.nbytes > LARGEST_ARRAY for array in read):
+            raise CannotRepeat("it can reach a large NumPy array, whose elements may change unseen; make it a tensor")
+        self.recorded.arrays = [(array, array.tobytes()) for array in read]
 
     # ---- where something is ----
 
@@ -300,7 +305,7 @@ class Analysis:
             return ("tensor", number) if number is not None else ("new", self._made(item))
         if type(item) is Live:
             return "live", item
-        if isinstance(item, CONSTANTS):
+        if isinstance(item, (*CONSTANTS, DType, Device, np.generic, Size)):
             return "same", item
         if type(item) in (list, tuple) or (isinstance(item, tuple) and hasattr(item, "_fields")):
             return "list", type(item), [self._returned(part) for part in item]
@@ -330,7 +335,7 @@ class Analysis:
             self.operand(value)
         for kind, what in self.recorded.sources:
             unknown = kind == "constant" and what.number is None and prod(what.shape)
-            if unknown and not any(what is value for value in self.recorder.uploads):
+            if unknown and id(what) not in self.recorder.uploads:
                 raise Unsettled("it uses a tensor that netcl can't find the way to")
 
     def _order(self, value: Value) -> int:

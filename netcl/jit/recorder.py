@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from netcl.graph.effects import surroundings
 from netcl.graph.live import Live, evaluator, peek
 from netcl.graph.value import Trace, Value, _pending, user_line
 from netcl.jit.signature import hooks_of
-from netcl.jit.watch import Watch
+from netcl.jit.watch import LARGEST_ARRAY, Watch, states_of
 from netcl.storage import sharing
 from netcl.tensor import Tensor
 
@@ -51,7 +53,9 @@ class Recorder:
         self.flush_wanted = False
         self.effects: list[Effect] = []
         self.current: Effect | None = None
-        self.uploads: list[Value] = []  # memory filled from numbers in the function's text
+        self.uploads: dict[int, tuple[Value, bytes]] = {}  # memory filled by the host, and a digest of what it got
+        self.doubtful: set[int] = set()  # which of those are not just numbers in the function's text
+        self.passing: list[tuple[Any, str]] = []  # arrays of its own that tensors are made of: (weak reference, line)
         self.fixed: set[int] = set()  # float arguments whose value was looked at
         self.asked: list[Callable[[list[Any]], bool]] = []  # what has to be true of the float arguments
         self.graded: set[int] = set()
@@ -62,6 +66,7 @@ class Recorder:
         self.hooked: list[list[Any]] = []  # the hooks of each tensor
         self.sharing: list[tuple] = []  # which tensors share elements, before
         self.gradients: list[Tensor | None] = []
+        self.contents: list[Any] = []  # of arrays, and the states of generators
         self.managed: list[Any] = []  # the effects' own numbers, to see that nobody else changes them
         self.trace: Trace | None = None
         self.start = (0, 0, 0)  # the sizes of the trace before
@@ -94,6 +99,7 @@ class Recorder:
             if self.watch.number(member) is None
         ]
         self.hooked = [hooks_of(tensor) for tensor in self.watch.tensors]
+        self.contents = self._contents()
         self._renew_floats()
         self.managed = self.managed_numbers()
         self.first_node = next(tape._numbers)
@@ -113,6 +119,22 @@ class Recorder:
                 if value.trace is self.trace:
                     self.pending.setdefault(value.index, number)
         self._check_managed()
+        self._check_contents()
+
+    def _contents(self) -> list[Any]:
+        """What arrays hold, and where generators that are not netcl's are."""
+        arrays = [_digest(array) for array in self.watch.arrays.values() if array.nbytes <= LARGEST_ARRAY]
+        return [arrays, states_of(self.watch.engines) if self.watch.doubts else []]
+
+    def _check_contents(self) -> None:
+        arrays, states = self._contents()
+        if arrays != self.contents[0]:
+            self.give_up("it changes the elements of a NumPy array")
+        if states != self.contents[1]:
+            self.give_up("it draws random numbers that are not netcl's")
+        for array, line in self.passing:
+            if array() is not None:
+                self.give_up(f"it makes a tensor of an array that may change, at {line}")
 
     def _renew_floats(self) -> None:
         """Numbers of optimizers become objects of their own: what is put there is another, even if it is equal."""
@@ -132,7 +154,7 @@ class Recorder:
         self.plain_numbers()
         for value in self.before:
             value.origin = None
-        self.before, self.gradients, self.tracked, self.uploads, self.trace = [], [], [], [], None
+        self.before, self.gradients, self.tracked, self.uploads, self.trace = [], [], [], {}, None
         self.outside = []
 
     def plain_numbers(self) -> None:
@@ -269,20 +291,52 @@ class Recorder:
         effect.numbers += numbers
         return [self._live(source, start + place, number) for place, number in enumerate(numbers)]
 
+    def uploaded(self, value: Value, array: np.ndarray) -> None:
+        """The host fills memory."""
+        self.uploads[id(value)] = value, _digest(array)
+        self.doubtful.add(id(value))
+
+    def _known(self, value: Value, origin: tuple | None = None) -> None:
+        """A replay uploads what this value is anew, or need not."""
+        del self.uploads[id(value)]
+        self.doubtful.discard(id(value))
+        if origin is not None:
+            value.origin = (self.token, origin)
+
     def drawn(self, value: Value, make: Callable[[], np.ndarray]) -> None:
         """Random numbers were drawn on the host."""
         self.effects.append(Effect(make, ()))
-        value.origin = (self.token, ("drawn", (len(self.effects), value.device)))
+        self._known(value, ("drawn", (len(self.effects), value.device)))
 
     def made_from(self, value: Value, data: Any, dtype: Any) -> None:
         """A tensor was made of host data."""
         if self.current is not None:
-            self.uploads.remove(value)  # state that is made once
+            self._known(value)  # state that is made once
         elif isinstance(data, np.ndarray) and id(data) in self.watch.arrays:
-            value.origin = (self.token, ("array", (data, dtype, value.device)))
+            self._known(value, ("array", (data, dtype, value.device)))
             self.copied.append(data)
-        elif isinstance(data, np.ndarray) or _holds_arrays(data):
+        elif isinstance(data, np.ndarray):
+            self._passing(data)
+        elif _holds_arrays(data):
             self.give_up(f"it makes a tensor of an array that may change, at {user_line()}")
+        else:
+            self.doubtful.discard(id(value))
+
+    def _passing(self, array: np.ndarray) -> None:
+        """A tensor is made of an array that is there for this call only, or part of one that is watched."""
+        whole: Any = array
+        while isinstance(whole, np.ndarray):
+            if id(whole) in self.watch.arrays and whole.nbytes > LARGEST_ARRAY:
+                self.give_up(f"it makes a tensor of a part of a large array, which may change, at {user_line()}")
+            last, whole = whole, whole.base
+        if whole is not None:
+            self.give_up(f"it makes a tensor of an array that may change, at {user_line()}")
+        elif id(last) not in self.watch.arrays:
+            self.passing.append((ref(last), user_line()))
+
+
+def _digest(array: np.ndarray) -> bytes:
+    return blake2b(array.tobytes(), digest_size=16).digest()
 
 
 def _holds_arrays(data: Any) -> bool:

@@ -8,7 +8,7 @@ computed with whatever surrounds it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import attrgetter, is_
 from sys import getrefcount
 from types import CellType
 from typing import Any
@@ -24,7 +24,7 @@ from netcl.jit.direct import Direct
 from netcl.jit.recorded import Recorded
 from netcl.jit.watch import equal
 from netcl.ops.host_data import from_data
-from netcl.storage import seen_through, sharing
+from netcl.storage import seen_by_others, seen_through, sharing
 from netcl.tensor import Tensor
 
 _NONE: set[Any] = set()
@@ -57,12 +57,15 @@ class Replay:
         where = [*(where for _, where in recorded.writes), *(where for where, _, _ in recorded.made)]
         passed_on = {what[1] for what in where if what[0] == "operand"}  # its elements are also what something becomes
         self.takeable = [k for k, number in enumerate(self.operands) if number in written and k not in passed_on]
+        self.written = [self.operands[k] for k in self.takeable]
+        self.viewed = True  # whether other tensors may share elements with those
         replaced = self._replaced_gradients()
         self.replaced, self.heirs = list(replaced), list(replaced.values())
         self.operands_and_old = self.operands + self.replaced
         self.everything = self.takeable + [len(self.operands) + k for k in range(len(replaced))]
         self.looked_up = [number for number, _, _ in self.moving if number not in replaced]  # the rest just goes
         self.roaming = self.free + self.looked_up
+        self.loose = not set(self.roaming).isdisjoint(self.written)  # who is written to is another at each call
         self.managed = [
             container.holder
             for container in watch.containers
@@ -136,8 +139,13 @@ class Replay:
         for array, content in recorded.arrays:
             if array.tobytes() != content:
                 return None
+        if not self._same_code():
+            return None
         for cell, content in self.cells:
-            now = cell.cell_contents
+            try:
+                now = cell.cell_contents
+            except ValueError:  # nothing is bound any more
+                return None
             if now is not content and not equal(now, content):
                 return None
         for container in self.containers:
@@ -157,7 +165,23 @@ class Replay:
             if not self._unchanged(tensors):
                 return None
             self.seen = surroundings.changes
+            self.viewed = True
         return tensors
+
+    def _same_code(self) -> bool:
+        """Whether functions and classes are made of what they were made of."""
+        watch = self.recorded.watch
+        for function, code, defaults, keywords in watch.functions:
+            if function.__code__ is not code or function.__defaults__ is not defaults:
+                return False
+            if function.__kwdefaults__ is not keywords:
+                return False
+        if list(map(type, watch.objects)) != watch.kinds:
+            return False
+        for space, size, getter, methods in watch.classes:
+            if len(space) != size or not all(map(is_, getter(space), methods)):
+                return False
+        return not any([function.__dict__ for function, _ in watch.bare])
 
     def _apart(self, tensors: list[Any]) -> bool:
         """Whether tensors that were different ones still are, and those found twice are still one."""
@@ -259,13 +283,15 @@ class Replay:
         holds one: their memory may be taken."""
         values = list(map(_value_of, [tensors[number] for number in self.operands_and_old]))
         buffers = list(map(_buffer_of, values))
-        if _alone(values, 3) and _alone(buffers, 3) and self._old_alone(tensors):
+        if self.viewed or self.loose:
+            self.viewed = any([seen_by_others(tensors[number]) for number in self.written])
+        if not self.viewed and _alone(values, 3) and _alone(buffers, 3) and self._old_alone(tensors):
             free = self.everything
         else:
             del values[len(self.operands) :], buffers[len(self.operands) :]
             if len(set(buffers)) != len(buffers) or None in buffers:
                 return None
-            free = self._free(values, buffers)
+            free = self._free(values, buffers, tensors)
         layouts = list(map(_layout_of, values))
         if None in layouts:
             layouts = [value.input_record or value.make_input_record() for value in values]
@@ -278,14 +304,15 @@ class Replay:
             direct.layouts, direct.free, direct.settings = layouts, free, now
         return direct, values, buffers
 
-    def _free(self, values: list[Value], buffers: list[Any]) -> list[int]:
+    def _free(self, values: list[Value], buffers: list[Any], tensors: list[Any]) -> list[int]:
         """The operands that are written over and that nobody else holds: their memory may be taken for results.
 
         Exact in CPython: a value is held by its tensor, the list and the call; its buffer by itself, the list and the
-        call.
+        call. What shares elements has to be told of a write, even where it lies in memory of its own.
         """
         held, of_buffers = list(map(getrefcount, values)), list(map(getrefcount, buffers))
-        return [k for k in self.takeable if held[k] == 3 and of_buffers[k] == 3]
+        free = [k for k in self.takeable if held[k] == 3 and of_buffers[k] == 3]
+        return [k for k in free if not seen_by_others(tensors[self.operands[k]])] if self.viewed else free
 
     def _old_alone(self, tensors: list[Any]) -> bool:
         """Whether nobody else holds the gradients that go: each is held by its tensor, both lists and the call."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dis
 import functools
+import math
+import random
 import sys
 import types
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping
-from operator import is_
+from operator import is_, itemgetter
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from netcl.core.dtypes import DType
 from netcl.tensor import Tensor
 
 CONSTANTS = (int, float, bool, str, bytes, complex, type(None), type(Ellipsis), slice, range)
+LARGEST_ARRAY = 1 << 20  # bytes of a NumPy array that are compared at each call
 LIMIT = 20_000  # containers and tensors that are watched before a function is given up
 
 
@@ -38,6 +41,27 @@ _DOUBTFUL = frozenset("__import__ eval exec globals hash id input iter next open
 
 class TooMuch(Exception):
     """More can be reached than is worth comparing at each call."""
+
+
+class Attributes:
+    """The attributes of an object that keeps them in slots, or of a class, by their names."""
+
+    __slots__ = ("owner",)
+
+    def __init__(self, owner: Any):
+        self.owner = owner
+
+    def __contains__(self, name: str) -> bool:
+        return hasattr(self.owner, name)
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self.owner, name)
+
+    def __setitem__(self, name: str, item: Any) -> None:
+        setattr(self.owner, name, item)
+
+    def __delitem__(self, name: str) -> None:
+        delattr(self.owner, name)
 
 
 class Container:
@@ -109,11 +133,12 @@ class Container:
         elif isinstance(holder, set):
             holder.clear()
             holder.update(self.content)
-        elif isinstance(holder, dict):
+        elif isinstance(holder, (dict, Attributes)):
             for key in self.now()[0]:
                 if key not in held:
                     del holder[key]
-            holder.update(held)
+            for key, item in held.items():
+                holder[key] = item
 
     def describe(self, key: Any) -> str:
         if isinstance(self.holder, types.CellType) or self.names is not None or self.label.endswith("."):
@@ -126,8 +151,12 @@ def _equal_or_same(new: Any, old: Any) -> bool:
 
 
 def equal(new: Any, old: Any) -> bool:
-    """Whether two constants are the same number or text."""
-    return type(new) is type(old) and type(new) in CONSTANTS and (new == old or (new != new and old != old))
+    """Whether two constants are the same number or text: 0.0 and -0.0 are two."""
+    if type(new) is not type(old) or type(new) not in CONSTANTS:
+        return False
+    if new == old:
+        return type(new) is not float or new != 0 or math.copysign(1, new) == math.copysign(1, old)
+    return new != new and old != old
 
 
 class Watch:
@@ -143,9 +172,16 @@ class Watch:
         self.containers: list[Container] = []
         self.arrays: dict[int, np.ndarray] = {}
         self.bare: list[tuple[types.FunctionType, str]] = []  # functions without attributes
+        self.functions: list[tuple] = []  # (function, its code, defaults, keyword defaults)
+        self.classes: list[tuple] = []  # (namespace, size, getter of its methods, the methods)
+        self.objects: list[Any] = []  # those of the user's classes
+        self.kinds: list[type] = []  # and their classes
+        self.engines: list[Any] = [random, np.random]  # generators of random numbers that are not netcl's
         self.doubts: list[str] = []  # what may differ from call to call without being seen
         self._numbers: dict[int, int] = {}
         self._seen: set[int] = set()
+        self._used: set[str] = set()  # the names that functions use
+        self._modules: dict[int, tuple[types.ModuleType, str, set[str]]] = {}  # the user's own: (module, name, watched)
         self._waiting: deque[tuple[Any, str, bool]] = deque()
 
     # ---- arguments come first ----
@@ -176,7 +212,17 @@ class Watch:
             self._visit(item, name, managed)
             if len(self.containers) + len(self.tensors) > LIMIT:
                 raise TooMuch(f"it can reach more than {LIMIT} objects, through {name}")
+            if not self._waiting:
+                self._look_into_modules()
         return self
+
+    def _look_into_modules(self) -> None:
+        """Of a module of the user's, what has a name that some function uses is watched."""
+        for module, name, watched in self._modules.values():
+            names = tuple(sorted(self._used.intersection(vars(module)) - watched))
+            if names:
+                watched.update(names)
+                self._contents(Container(vars(module), f"{name}.", False, names))
 
     def number(self, tensor: Any) -> int | None:
         return self._numbers.get(id(tensor))
@@ -234,7 +280,9 @@ class Watch:
         elif isinstance(item, functools.partial):
             self._waiting.extend((part, name, managed) for part in (item.func, item.args, item.keywords))
         elif isinstance(item, types.ModuleType):
-            if not _is_users(item.__name__) and not _is_pure(item.__name__):
+            if _is_users(item.__name__):
+                self._modules[id(item)] = (item, item.__name__, set())
+            elif not _is_pure(item.__name__):
                 self.doubts.append(f"it uses {item.__name__}")
         elif isinstance(item, type):
             self._class(item)
@@ -251,34 +299,51 @@ class Watch:
         if wrapped is not None:
             self._waiting.append((wrapped, name, managed))
             return
+        if isinstance(item, (random.Random, np.random.Generator, np.random.RandomState)):
+            self.engines.append(item)
+            self.doubts.append(f"it uses {name}, a {kind.__name__}")
         values = getattr(item, "__dict__", None)
-        if values is None:
+        slots = _slots(kind)
+        if values is None and not slots:
             self.doubts.append(f"it uses {name}, a {kind.__name__}")
             return
         managed = managed or getattr(kind, "_numbers_are_effects", False)
-        announced = getattr(kind, "_announces_changes", False)
-        self._contents(Container(values, f"{name}.", managed, announced=announced))
+        if slots:
+            self._contents(Container(Attributes(item), f"{name}.", managed, slots))
+        if values is not None:
+            announced = getattr(kind, "_announces_changes", False)
+            self._contents(Container(values, f"{name}.", managed, announced=announced))
         for parent in kind.__mro__:
             if _is_users(parent.__module__):
                 self._waiting.append((parent, parent.__name__, False))
+        if _is_users(kind.__module__):
+            self.objects.append(item)
+            self.kinds.append(kind)
 
     def _class(self, kind: type) -> None:
         if not _is_users(kind.__module__):
             if not _is_pure(kind.__module__):
                 self.doubts.append(f"it uses {kind.__name__}")
             return
-        plain = tuple(n for n, value in vars(kind).items() if not n.startswith("__") and isinstance(value, CONSTANTS))
-        if plain:
-            self._contents(Container(vars(kind), f"{kind.__name__}.", False, plain))
-        for value in vars(kind).values():
-            if isinstance(value, types.FunctionType):
-                self._function(value, value.__qualname__)
+        space = vars(kind)
+        methods = {name: value for name, value in space.items() if isinstance(value, _CODE)}
+        getter = itemgetter("__module__", "__doc__", *methods)  # more than one, so that it gives a tuple
+        self.classes.append((space, len(space), getter, getter(space)))
+        data = tuple(n for n in space if n not in methods and not (n.startswith("_") and n.endswith("_"))
+                     and not n.startswith("_abc_"))  # fmt: skip
+        if data:
+            self._contents(Container(Attributes(kind), f"{kind.__name__}.", False, data))
+        for value in methods.values():
+            for function in _functions_of(value):
+                self._waiting.append((function, getattr(function, "__qualname__", kind.__name__), False))
 
     def _function(self, function: types.FunctionType, name: str) -> None:
         code = function.__code__
+        self.functions.append((function, code, function.__defaults__, function.__kwdefaults__))
         for cell, free in zip(function.__closure__ or (), code.co_freevars, strict=True):
             self._contents(Container(cell, free, False))
         names = self._names(code)
+        self._used |= names
         here = tuple(sorted(n for n in names if n in function.__globals__))
         if here:
             self._contents(Container(function.__globals__, "", False, here))
@@ -298,6 +363,9 @@ class Watch:
             self.doubts.append(f"{code.co_name} uses {name}")
         for instruction in dis.get_instructions(code):
             if instruction.opname == "IMPORT_NAME" and not _is_pure(instruction.argval):
+                module = sys.modules.get(instruction.argval)
+                if module is not None and _is_users(module.__name__):
+                    self._waiting.append((module, module.__name__, False))
                 self.doubts.append(f"{code.co_name} imports {instruction.argval}")
         return names
 
@@ -312,6 +380,49 @@ class Watch:
             if isinstance(key, Tensor):  # an optimizer's state
                 self._waiting.append((key, container.label, container.managed))
             self._waiting.append((item, container.describe(key), container.managed))
+
+
+_CODE = (
+    types.FunctionType, property, staticmethod, classmethod, functools.cached_property, functools.partialmethod, type,
+    types.MemberDescriptorType, types.GetSetDescriptorType, types.BuiltinFunctionType,
+)  # fmt: skip
+
+
+def _functions_of(method: Any) -> list[Any]:
+    """What a part of a class calls."""
+    if isinstance(method, property):
+        return [function for function in (method.fget, method.fset, method.fdel) if function is not None]
+    if isinstance(method, (staticmethod, classmethod)):
+        return [method.__func__]
+    if isinstance(method, (functools.cached_property, functools.partialmethod)):
+        return [method.func]
+    return [method] if isinstance(method, (types.FunctionType, type)) else []
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    """The names of the slots that a user's class, or one that it inherits from, gives its objects."""
+    return tuple(
+        name
+        for parent in kind.__mro__
+        if _is_users(parent.__module__)
+        for name, value in vars(parent).items()
+        if isinstance(value, types.MemberDescriptorType)
+    )
+
+
+def states_of(engines: Iterable[Any]) -> list[Any]:
+    """Where generators of random numbers that are not netcl's are."""
+    return [_state_of(engine) for engine in engines]
+
+
+def _state_of(engine: Any) -> Any:
+    if isinstance(engine, np.random.Generator):
+        return repr(engine.bit_generator.state)
+    if engine is np.random or isinstance(engine, np.random.RandomState):
+        state: Any = engine.get_state()
+        _, keys, *rest = state
+        return keys.tobytes(), rest
+    return engine.getstate()
 
 
 def _is_pure(module: str) -> bool:

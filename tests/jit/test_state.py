@@ -140,7 +140,7 @@ def test_host_random_numbers_are_noticed() -> None:
     def function(x: Any) -> Any:
         return x * rng.random()
 
-    with pytest.warns(nc.JitWarning, match="does something else at each call"):
+    with pytest.warns(nc.JitWarning, match="draws random numbers"):
         found = [function(nc.tensor([1.0])).item() for _ in range(8)]
     assert len(set(found)) == 8
 
@@ -673,6 +673,28 @@ def test_a_tensor_outside_that_shares_elements_with_an_argument() -> None:
         outside = nc.ones(2)
         step(nc.full((2,), float(number)), outside.detach())
         assert outside.tolist() == [number + 1.0] * 2
+
+
+def test_a_view_in_memory_of_its_own_is_told_of_a_step(device) -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+    optimizer = nc.optim.Adam(model.parameters(), lr=0.1)
+    weight, x = model[0].weight, nc.ones(16, 8)
+
+    @nc.jit_compile
+    def step(x: Any) -> None:
+        optimizer.zero_grad()
+        (model(x) ** 2).sum().backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step(x)  # by now it writes to the memory that the parameters lie in
+    row = weight.detach()[1]
+    row.add_(1.0)
+    assert row.tolist() == weight.detach()[1].tolist()
+    for _ in range(3):
+        step(x)
+        assert row.tolist() == weight.detach()[1].tolist()
+    assert step.cache_info().traced == 0
 
 
 def test_functions_of_which_only_numbers_remain(device) -> None:

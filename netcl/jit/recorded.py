@@ -85,7 +85,8 @@ class Recorded:
     forward: Template | None = None
     writes: list[tuple[int, tuple]] = field(default_factory=list)  # (tensor, where its elements are)
     gradients: list[tuple[int, int | None]] = field(default_factory=list)  # (tensor, new tensor)
-    places: list[tuple[Container, Any, int, int]] = field(default_factory=list)  # (container, key, old, new tensor)
+    places: list[tuple[Container, Any, int, int]] = field(default_factory=list)  # (container, key, old, new tensor);
+    # where the new one was there before, ~ its number
     made: list[tuple[tuple, bool, Any]] = field(default_factory=list)  # new tensors: (where, tracked, graph node)
     views: list[tuple[int, tuple, tuple]] = field(default_factory=list)  # new tensors with strides: see storage
     returns: Any = None
@@ -260,11 +261,9 @@ class Analysis:
 
     def _changed(self, container: Container, key: Any, new: Any, old: Any) -> None:
         if isinstance(new, Tensor) and isinstance(old, Tensor):
-            if self.watch.number(new) is not None:
-                raise CannotRepeat(f"it exchanges tensors in {container.describe(key)}")
-            before = self.watch.number(old)
+            before, known = self.watch.number(old), self.watch.number(new)
             assert before is not None, "what a container held was watched"
-            self.recorded.places.append((container, key, before, self._made(new)))
+            self.recorded.places.append((container, key, before, self._made(new) if known is None else ~known))
             return
         if type(new) is Live:
             container.put(key, plain(new))

@@ -432,7 +432,7 @@ class Replay:
         for number, new in recorded.gradients:
             tensors[number]._grad = None if new is None else made[new]
         for container, key, _, new in recorded.places:
-            container.put(key, made[new])
+            container.put(key, made[new] if new >= 0 else tensors[~new])
         if recorded.returns[0] == "new":
             return made[recorded.returns[1]]
         return _built(recorded.returns, tensors, made, sources)

@@ -310,7 +310,41 @@ def a_closure_that_is_emptied(jit: Callable) -> tuple:
     return call, lambda: 0, step
 
 
+def tensors_that_change_places(jit: Callable) -> tuple:
+    thing, entries, items = Thing(), {"a": nc.ones(3), "b": nc.zeros(3)}, [nc.ones(3) * k for k in range(3)]
+    thing.a, thing.b = nc.ones(3), nc.zeros(3)
+
+    def function(x: Any) -> Any:
+        thing.a.mul_(2.0)
+        thing.a, thing.b = thing.b, thing.a
+        entries["a"], entries["b"] = entries["b"] + x, entries["a"]
+        items[0], items[1], items[2] = items[1], items[2], items[0]
+        return thing.a + x, thing.b, items[0] + entries["b"]
+
+    step = jit(function)
+
+    def call(number: int) -> Any:
+        if number == 5:
+            thing.a = thing.b
+        return step(X)
+
+    return call, lambda: (thing.a, thing.b, *entries.values(), *items), step
+
+
+def the_last_arguments_are_kept(jit: Callable) -> tuple:
+    thing = Thing()
+    thing.last, thing.former = nc.ones(3), nc.zeros(3)
+
+    def function(x: Any) -> Any:
+        thing.former, thing.last = thing.last, x
+        return x - thing.former
+
+    step = jit(function)
+    return lambda number: step(X * number if number < 5 else X), lambda: (thing.last, thing.former), step
+
+
 CASES = [
+    tensors_that_change_places, the_last_arguments_are_kept,
     changing_defaults, changing_attributes_of_a_function, changing_classes, changing_a_modules_class,
     what_properties_and_static_methods_read, a_module_of_the_users, slots, counting_in_slots, counting_in_an_array,
     an_array_with_many_elements, a_huge_array, a_part_of_an_array, pythons_random_numbers, a_generator_of_the_users,
@@ -343,3 +377,10 @@ def test_tensors_that_are_counted_on_the_host_are_constants() -> None:
     for _ in range(4):
         assert flat(step(X)) == flat(function(X))
     assert step.cache_info().hits == 2  # after two recordings that agree
+
+
+@pytest.mark.parametrize("make", [tensors_that_change_places, the_last_arguments_are_kept])
+def test_tensors_that_change_places_are_replayed(make: Callable) -> None:
+    _, function = outcomes(make, nc.jit_compile)
+    assert function.cache_info().hits >= 4
+    assert function.cache_info().traced == 0

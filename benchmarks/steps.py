@@ -11,9 +11,11 @@ compiled step compiles the model and the loss; its optimizer stays as it is, as 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -29,6 +31,7 @@ import numpy as np
 import harness
 import models
 
+SOAK = 20_000
 STEPS = 20  # in one call: a training loop does not read the loss at each step
 SECONDS = 6.0
 TITLE = "Whole training steps"
@@ -164,6 +167,34 @@ def host_work() -> dict[str, float]:
     return found
 
 
+def soak() -> dict[str, Any]:
+    """20,000 steps of the small network, plain and compiled: microseconds a step (medians) after the first thousand
+    and in the last one, and by how much the host's and the device's memory grew in between."""
+    import netcl as nc
+
+    rng = np.random.default_rng(0)
+    x, y = nc.tensor(rng.standard_normal((32, 64), dtype=np.float32)), nc.tensor(rng.integers(0, 10, 32))
+    found = {}
+    for name in ("plain", "compiled"):
+        model = models.mlp(nc.nn, (64, 128, 128, 10))
+        step = models.trainer(nc, model, model, x, y)
+        train = repeated(nc.jit_compile(step) if name == "compiled" else step)
+        times, memory = [], []
+        for number in range(SOAK // STEPS):
+            if number * STEPS in (1000, SOAK - STEPS):
+                gc.collect()
+                memory.append((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, nc.profiler.memory_in_use()))
+            start = time.perf_counter()
+            train()
+            nc.synchronize()
+            times.append((time.perf_counter() - start) / STEPS * 1e6)
+        thousand = 1000 // STEPS
+        early, late = times[thousand : 2 * thousand], times[-thousand:]
+        grown = [after - before for before, after in zip(*memory, strict=True)]
+        found[name] = [statistics.median(early), statistics.median(late), *grown]
+    return found
+
+
 # ---- the table
 
 
@@ -209,6 +240,7 @@ def child(options: argparse.Namespace) -> None:
         rows.append(line(key, name, times))
         print("  " + " | ".join(rows[-1]), file=sys.stderr)
     found = {"device": harness.describe_device(), "rows": rows, "recording": recording(), "host": host_work()}
+    found["soak"] = soak()
     Path(options.json).write_text(json.dumps(found))
 
 
@@ -234,6 +266,12 @@ def section(found: dict[str, Any]) -> str:
         f"The host's work for a compiled step of the first network: {host['without']:.0f} us without its {count} "
         f"launches, {host['with']:.0f} us with them (aim: 15 us + 6 us for each launch, {15 + 6 * count} us).",
     ]
+    for name, (early, late, host_memory, device_memory) in found["soak"].items():
+        lines += [
+            "",
+            f"{SOAK:,} steps of the first network, {name}: {early:.0f} us a step in the second thousand, {late:.0f} us "
+            f"in the last; the host's memory grew by {host_memory} KiB, the device's by {device_memory} bytes.",
+        ]
     return "\n".join(lines)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from netcl.autograd import tape
 from netcl.autograd.autocast import autocast_state
 from netcl.core import dtypes
 from netcl.core.device import current_device
+from netcl.core.warning import warn
 from netcl.graph.batching import active
 from netcl.graph.value import _pending, flush_thread
 from netcl.jit.recorded import Analysis, CannotRepeat, Recorded, Unsettled
@@ -233,7 +233,7 @@ class Compiled:
 
     def _warn(self, text: str) -> None:
         name = getattr(self, "__name__", type(self.__wrapped_by_jit__).__name__)
-        warnings.warn(f"jit_compile: {name} {text}", JitWarning, stacklevel=5)
+        warn(f"jit_compile: {name} {text}", JitWarning)
 
 
 def _at_once(replay: Replay, recorder: Recorder, arguments: Arguments) -> Any:

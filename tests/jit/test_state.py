@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import warnings
 from typing import Any
 
@@ -290,6 +291,52 @@ def test_two_threads_at_once() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_steps_of_two_threads_are_done_one_after_the_other() -> None:
+    weight = nn.Parameter(nc.zeros(4))
+    optimizer = nc.optim.Adam([weight], lr=0.5)
+    active: list[int] = []
+    together: list[int] = []
+
+    @nc.jit_compile
+    def step(x: Any) -> None:
+        active.append(1)
+        together.append(len(active))
+        time.sleep(0.02)  # another thread comes
+        optimizer.zero_grad()
+        (weight * x).sum().backward()
+        optimizer.step()
+        active.pop()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", nc.JitWarning)
+        threads = [threading.Thread(target=lambda: [step(nc.ones(4)) for _ in range(2)]) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert max(together) == 1
+    assert optimizer.state[weight]["step"] == 6
+
+
+def test_each_grad_mode_has_a_recording_of_its_own() -> None:
+    weight = nn.Parameter(nc.ones(2))
+    function = nc.jit_compile(lambda x: weight * x)
+    for _ in range(3):
+        assert function(nc.ones(2)).requires_grad
+        with nc.no_grad():
+            assert not function(nc.ones(2)).requires_grad
+    assert function.cache_info().recordings == 2
+
+
+def test_warnings_name_the_users_line() -> None:
+    with pytest.warns(nc.JitWarning) as caught:
+        nc.jit_compile(lambda x: x.item())(nc.tensor(1.0))
+    assert caught[0].filename == __file__
+    with pytest.warns(nc.JitWarning) as caught:
+        nc.jit_compile(lambda x: x)(np.ones(1))
+    assert caught[0].filename == __file__
 
 
 def test_numpy_arguments_are_traced() -> None:

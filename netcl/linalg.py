@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from netcl.ops.factorizations import det, inv, slogdet, solve, solve_triangular
+from netcl.ops.factorizations import det, inv, solve, solve_triangular
 from netcl.ops.factorizations import linalg_cholesky as cholesky
+from netcl.ops.factorizations import linalg_slogdet as slogdet
 from netcl.ops.host import LinAlgError
 from netcl.ops.linalg import matmul
 from netcl.ops.matrix_functions import linalg_vander as vander

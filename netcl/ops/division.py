@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from netcl.autograd.tape import apply
 from netcl.core import dtypes
 from netcl.ops.elementwise import binary, unary
+from netcl.ops.return_types import named
 from netcl.tensor import Tensor
 
 __all__ = """
@@ -115,14 +116,7 @@ def frac(input: Tensor) -> Tensor:
     return apply("sub", (input, trunc(input)))
 
 
-class Frexp(NamedTuple):
-    """What frexp returns."""
-
-    mantissa: Tensor
-    exponent: Tensor
-
-
-def frexp(input: Tensor) -> Frexp:
+def frexp(input: Tensor) -> Any:
     """(mantissa, exponent) with input = mantissa * 2 ** exponent and 1/2 <= |mantissa| < 1; exponents are int32.
 
     0 for the exponent of 0, infinities and NaN. RuntimeError for integers.
@@ -132,4 +126,4 @@ def frexp(input: Tensor) -> Frexp:
     exponent = exponent.where(finite, 0.0)
     half = trunc(exponent / 2)
     mantissa = input * (-half).exp2() * (half - exponent).exp2()  # in two steps: 2 ** 148 is infinite
-    return Frexp(mantissa, exponent.to(dtypes.int32))
+    return named("frexp", mantissa, exponent.to(dtypes.int32))

@@ -177,9 +177,14 @@ def _cofactors_gradient(g: Tensor, y: Any, a: Tensor, arg: Any) -> tuple:
 
 def slogdet(input: Tensor) -> Any:
     """(sign, logabsdet) of square matrices, computed on the host: the determinant is sign * exp(logabsdet)."""
-    check_matrices("linalg.slogdet", input)
-    found = on_host("linalg_slogdet", lambda a: tuple(np.linalg.slogdet(a)), (input,), _slogdet_gradient)
-    return named("slogdet", *found)
+    return named("slogdet", *linalg_slogdet(input))
+
+
+def linalg_slogdet(A: Tensor) -> Any:
+    """(sign, logabsdet) of square matrices, computed on the host: the determinant is sign * exp(logabsdet)."""
+    check_matrices("linalg.slogdet", A)
+    found = on_host("linalg_slogdet", lambda a: tuple(np.linalg.slogdet(a)), (A,), _slogdet_gradient)
+    return named("linalg_slogdet", *found)
 
 
 def _slogdet_gradient(g: tuple, y: Any, a: Tensor, arg: Any) -> tuple:

@@ -14,8 +14,9 @@ _FIELDS = {
     "max": "values indices", "min": "values indices", "median": "values indices", "nanmedian": "values indices",
     "mode": "values indices", "kthvalue": "values indices", "sort": "values indices", "topk": "values indices",
     "cummax": "values indices", "cummin": "values indices", "aminmax": "min max", "histogram": "hist bin_edges",
-    "slogdet": "sign logabsdet", "eigh": "eigenvalues eigenvectors", "qr": "Q R", "svd": "U S Vh",
-    "lstsq": "solution residuals rank singular_values",
+    "frexp": "mantissa exponent", "slogdet": "sign logabsdet", "linalg_slogdet": "sign logabsdet",
+    "linalg_eigh": "eigenvalues eigenvectors", "linalg_qr": "Q R", "linalg_svd": "U S Vh",
+    "linalg_lstsq": "solution residuals rank singular_values",
 }  # fmt: skip
 
 __all__ = list(_FIELDS)

@@ -42,7 +42,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
     if UPLO.upper() not in ("L", "U"):
         raise RuntimeError(f"linalg.eigh: UPLO must be 'L' or 'U', got {UPLO!r}")
     found = on_host("linalg_eigh", lambda a: tuple(_lapack.eigh(a, UPLO.upper())), (A,), _eigh_gradient)
-    return named("eigh", *found)
+    return named("linalg_eigh", *found)
 
 
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
@@ -76,7 +76,7 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
             return np.empty((0,), a.dtype), np.linalg.qr(a, "r")
         return tuple(_lapack.qr(a, mode))
 
-    return named("qr", *on_host("linalg_qr", factors, (A,), _qr_gradient, mode))
+    return named("linalg_qr", *on_host("linalg_qr", factors, (A,), _qr_gradient, mode))
 
 
 def _qr_gradient(g: tuple, y: tuple, a: Any, mode: str) -> tuple:
@@ -105,7 +105,7 @@ def svd(A: Tensor, full_matrices: bool = True) -> Any:
     found = on_host(
         "linalg_svd", lambda a: tuple(_lapack.svd(a, full_matrices)), (A,), _svd_gradient, bool(full_matrices)
     )
-    return named("svd", *found)
+    return named("linalg_svd", *found)
 
 
 def svdvals(A: Tensor) -> Tensor:
@@ -226,7 +226,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
             residuals = ((A @ solution - B) ** 2).sum(-2)
         else:
             residuals = A.new_zeros(0)
-    return named("lstsq", solution, residuals, rank, values)
+    return named("linalg_lstsq", solution, residuals, rank, values)
 
 
 def cond(A: Tensor, p: Any = None) -> Tensor:

@@ -35,7 +35,7 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
             raise TypeError("params given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor")
-        if not isinstance(params, Iterable):
+        if not hasattr(params, "__iter__"):
             kind = type(params).__name__
             raise TypeError(f"optimizer expects Tensors, but got {kind}; a model's are model.parameters()")
         self.defaults = defaults

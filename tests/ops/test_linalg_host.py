@@ -222,3 +222,13 @@ def test_gradients_that_are_not_here_say_so():
     for result in (nc.linalg.svd(x).U, nc.linalg.qr(x, mode="complete").Q, nc.linalg.qr(x.mT).R):
         with pytest.raises(NotImplementedError, match="no gradient"):
             result.sum().backward()
+
+
+def test_the_types_of_several_results_have_pytorchs_names(torch):
+    def names(m) -> list[str]:
+        a = m.eye(3) * 2
+        several = [m.linalg.slogdet(a), m.slogdet(a), a.slogdet(), m.linalg.eigh(a), m.linalg.qr(a), m.linalg.svd(a)]
+        several += [m.linalg.lstsq(a, a), a.frexp()]
+        return [repr(found).split("(")[0].split(".", 1)[1] for found in several]
+
+    assert names(nc) == names(torch)

@@ -191,13 +191,19 @@ def cross_entropy(
         return _probability_cross_entropy(input, target, weight, (reduction, *extras))
     check_class_indices(name, input, target)
     check_class_weight(name, weight, classes)
+    return cross_entropy_of_classes(name, input, target, weight, (reduction, ignore_index, *extras))
+
+
+def cross_entropy_of_classes(
+    name: str, input: Tensor, target: Tensor, weight: Tensor | None, options: tuple
+) -> Tensor:
+    """cross_entropy of checked arguments, for the loss `name`. options: the reduction, then as in losses_of_rows."""
     if not prod(input.shape):
-        return without_elements(input, target, reduction)
-    operands = (input, target, index_site(name, input, f"{classes} classes"))
-    arg = (reduction, ignore_index, *extras, sums_of(input, weight))
-    return apply_composite(
-        name, operands if weight is None else (*operands, weight), arg, _cross_entropy_gradient, several=True
-    )[0]
+        return without_elements(input, target, options[0])
+    site = index_site(name, input, f"{input._value.shape[class_axis(input._value.shape)]} classes")
+    operands = (input, target, site, *(() if weight is None else (weight,)))
+    arg = (*options, sums_of(input, weight))
+    return apply_composite("cross_entropy", operands, arg, _cross_entropy_gradient, several=True)[0]
 
 
 def _infer(operands: Any, arg: tuple) -> tuple:
@@ -218,7 +224,7 @@ def _cross_entropy(*operands_and_arg: Any) -> tuple:
 
 
 def losses_of_rows(
-    x: Tensor, target: Tensor, top: Tensor, total: Tensor, site: Tensor, weight: Tensor | None, options: tuple
+    x: Tensor, target: Tensor, top: Tensor, total: Tensor, site: Tensor | None, weight: Tensor | None, options: tuple
 ) -> Tensor:
     """Each row's cross-entropy, in the target's shape. options: ignore_index, label_smoothing, lse_square_scale."""
     ignore_index, smoothing, z_scale = options
@@ -252,7 +258,7 @@ def _cross_entropy_gradient(
 
 
 def gradient_of_rows(
-    g: Tensor, x: Tensor, target: Tensor, top: Tensor, total: Tensor, site: Tensor, weight: Tensor | None,
+    g: Tensor, x: Tensor, target: Tensor, top: Tensor, total: Tensor, site: Tensor | None, weight: Tensor | None,
     options: tuple,
 ) -> Tensor:  # fmt: skip
     """The gradient of x where g has arrived at the loss. options: the reduction, then as in losses_of_rows, then

@@ -86,3 +86,20 @@ def test_a_layer_that_does_not_fit_is_refused(number):
     with pytest.raises(kind) as caught:
         wrong()
     assert re.search(words, str(caught.value), re.DOTALL), str(caught.value)
+
+
+def test_a_class_out_of_range_is_told_by_its_place_in_the_whole_target(monkeypatch):
+    monkeypatch.setattr(linear, "CHUNK", 1)  # chunks of 24 rows
+    rows, weight, many = nc.ones(70, 3), nc.ones(5, 3, requires_grad=True), np.zeros(70, np.int64)
+    for wrong in (9, -1):
+        many[45] = wrong
+        with pytest.raises(IndexError, match=rf"linear_cross_entropy.*layer\.py:\d+.*index {wrong} at position 45"):
+            F.linear_cross_entropy(rows, weight, nc.tensor(many)).item()
+        F.linear_cross_entropy(rows, weight, nc.tensor(many)).backward()
+        with pytest.raises(IndexError, match=rf"index {wrong} at position 45"):
+            weight.grad.numpy()
+    F.linear_cross_entropy(rows, weight, nc.tensor(many), ignore_index=-1).item()
+    several = indices.numpy().copy()
+    several[6, 1, 2] = 5
+    with pytest.raises(IndexError, match="index 5 at position 41"):
+        F.linear_cross_entropy(x, w, nc.tensor(several), reduction="none").detach().numpy()

@@ -142,6 +142,7 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: F.nll_loss(x, nc.tensor([-1, 0])).item(), IndexError, "index -1 at position 0"),
     (lambda: F.cross_entropy(x, labels, lse_square_scale=-1.0), ValueError, "lse_square_scale.*-1"),
     (lambda: F.focal_loss(x, labels, gamma=-1.0), ValueError, "focal_loss.*gamma.*-1"),
+    (lambda: F.focal_loss(x, nc.tensor([0, 3])).item(), IndexError, r"focal_loss.*py:\d+.*index 3 at position 1"),
     (lambda: F.multi_margin_loss(x, labels, p=3), ValueError, "multi_margin_loss.*p must be 1 or 2.*3"),
     (lambda: F.multi_margin_loss(x, nc.tensor([0])), RuntimeError, r"multi_margin_loss.*\[2, 3\].*\[1\]"),
     (lambda: F.multi_margin_loss(x, nc.tensor([0, 5])).item(), IndexError, "multi_margin_loss.*index 5 at position 1"),

@@ -8,7 +8,7 @@ from typing import Any
 from netcl.autograd.tape import apply, apply_composite
 from netcl.core import dtypes
 from netcl.graph import primitives
-from netcl.ops.fused_ops import cross_entropy
+from netcl.ops.fused_ops import cross_entropy_of_classes
 from netcl.ops.losses.arguments import check_reduction, check_tensors, legacy_reduction
 from netcl.ops.losses.targets import (
     check_class_indices,
@@ -102,7 +102,7 @@ def focal_loss(
     ignore_index = ignored_class(name, ignore_index)
     check_class_weight(name, weight, check_scores(name, input))
     check_class_indices(name, input, target)
-    losses = cross_entropy(input, target, ignore_index=ignore_index, reduction="none")
+    losses = cross_entropy_of_classes(name, input, target, None, ("none", ignore_index, 0.0, 0.0))
     losses = (-(-losses).expm1()) ** gamma * losses  # 1 - p = 1 - exp(-loss)
     losses = losses * row_weights(target, weight, ignore_index, losses.dtype)
     return reduced_rows(losses, target, weight, reduction, ignore_index, sums_of(losses, weight))

@@ -22,10 +22,18 @@ from netcl.graph import primitives
 from netcl.graph.value import stage
 from netcl.ops import fused_ops, joining
 from netcl.ops.losses.arguments import check_reduction, check_tensors
-from netcl.ops.losses.targets import check_class_weight, ignored_class, reduced_rows, sums_of, without_elements
+from netcl.ops.losses.targets import (
+    check_class_weight,
+    ignored_class,
+    in_range,
+    reduced_rows,
+    sums_of,
+    without_elements,
+)
 from netcl.ops.sites import index_site
 from netcl.tensor import Tensor
 
+NAME = "linear_cross_entropy"
 CHUNK = 1 << 23  # logits at a time: 32 MB of float32
 
 
@@ -49,7 +57,7 @@ def linear_cross_entropy(
     >>> F.linear_cross_entropy(nc.ones(3, 4), nc.zeros(2, 4), nc.tensor([0, 1, 1])).item()
     0.6931471824645996
     """
-    name = "linear_cross_entropy"
+    name = NAME
     if options is not None:
         raise NotImplementedError(f"{name}: options are not supported; leave them out, rows are always taken in chunks")
     if bias is not None:
@@ -72,23 +80,15 @@ def linear_cross_entropy(
         )
     _check_target(input, linear_weight, target, label_smoothing, lse_square_scale)
     check_class_weight(name, weight, linear_weight.shape[0])
-    if linear_weight.ndim > 2:
-        losses = _of_several(input, linear_weight, target, linear_bias, weight, ignored, smoothing)
-        return reduced_rows(losses, target, weight, reduction, ignored, sums_of(losses, weight))
-    rows = input.reshape(1, -1) if input.ndim == 1 else input
-    if not rows.shape[0]:
+    if not target.numel():
         return without_elements(input, target, reduction)
-    flat = target.reshape(-1)
-    operands = [rows, linear_weight, flat, index_site(name, input, f"{linear_weight._value.shape[0]} classes")]
-    operands += [tensor for tensor in (linear_bias, weight) if tensor is not None]
-    arg = (ignored, float(label_smoothing), float(lse_square_scale), linear_bias is not None)
-    losses, _, _ = apply_composite("linear_cross_entropy", operands, arg, _gradient, several=True)
-    sums = sums_of(losses, weight)
-    return reduced_rows(losses.reshape(target.shape), target, weight, reduction, ignored, sums)
+    options = (ignored, float(label_smoothing), float(lse_square_scale))
+    losses = _losses(input, linear_weight, target, linear_bias, weight, options)
+    return reduced_rows(losses, target, weight, reduction, ignored, sums_of(losses, weight))
 
 
 def _check_layer(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    name = "linear_cross_entropy"
+    name = NAME
     if input.ndim not in (1, 2):
         raise RuntimeError(
             f"{name}: expected input of shape (N, features) or (features,), got {list(input.shape)}; flatten it: "
@@ -110,7 +110,7 @@ def _check_layer(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
 
 
 def _check_target(input: Tensor, weight: Tensor, target: Tensor, smoothing: float, z_scale: float) -> None:
-    name = "linear_cross_entropy"
+    name = NAME
     if target.dtype not in (dtypes.int64, dtypes.int32, dtypes.uint8):
         raise RuntimeError(f"{name}: expected class indices of dtype int64, got {target.dtype}; convert with .long()")
     wanted = (*input.shape[:-1], *weight.shape[1:-1])
@@ -132,23 +132,27 @@ def _all_logits(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return logits.reshape(*input.shape[:-1], *weight.shape[:-1])
 
 
-def _of_several(
+def _losses(
     input: Tensor, linear_weight: Tensor, target: Tensor, linear_bias: Tensor | None, weight: Tensor | None,
-    ignored: int, options: dict[str, Any],
+    options: tuple,
 ) -> Tensor:  # fmt: skip
-    """The losses of rows with several labels each, in the target's shape: label by label, each a layer of its own."""
-    rows, (classes, *labels, features) = input.shape[0], linear_weight.shape
-    layers = linear_weight.reshape(classes, prod(labels), features)
-    biases = None if linear_bias is None else linear_bias.reshape(classes, prod(labels))
-    targets = target.reshape(rows, prod(labels))
-    found = [
-        linear_cross_entropy(
-            input, layers.select(1, n), targets.select(1, n), None if biases is None else biases.select(1, n),
-            weight=weight, reduction="none", ignore_index=ignored, **options,
-        )
-        for n in range(prod(labels))
-    ]  # fmt: skip
-    return joining.stack(found, 1).reshape(target.shape)
+    """The rows' losses in the target's shape: label by label, each a layer of its own."""
+    classes, *several, features = linear_weight.shape
+    rows, labels = prod(input.shape[:-1]), prod(several)
+    x, targets, site = input, target.reshape(rows, labels), index_site(NAME, input, f"{classes} classes")
+    if input.ndim == 1:
+        x = input.reshape(1, features)
+    layers = [(linear_weight, linear_bias)]
+    if several:
+        weights = linear_weight.reshape(classes, labels, features).unbind(1)
+        biases = [None] * labels if linear_bias is None else linear_bias.reshape(classes, labels).unbind(1)
+        layers = list(zip(weights, biases, strict=True))
+    found = []
+    for label, (layer, bias) in enumerate(layers):
+        operands = [t for t in (x, layer, targets, site, bias, weight) if t is not None]
+        arg = (*options, label, bias is not None)
+        found.append(apply_composite(NAME, operands, arg, _gradient, several=True)[0])
+    return (joining.stack(found, 1) if several else found[0]).reshape(target.shape)
 
 
 # ---- the chunks --------------------------------------------------------------------------------------------------
@@ -166,7 +170,7 @@ def _infer(operands: Any, arg: tuple) -> tuple:
     for other in (weight, tensors[0]) if arg[-1] else (weight,):
         if other.dtype is not x.dtype or x.dtype.category != 2:
             raise RuntimeError(
-                f"linear_cross_entropy: expected one floating dtype, got input {x.dtype} and {other.dtype}; convert "
+                f"{NAME}: expected one floating dtype, got input {x.dtype} and {other.dtype}; convert "
                 "with .to()"
             )
     rows, wide = x.shape[0], dtypes.accumulator(x.dtype)
@@ -177,6 +181,11 @@ def _logits(x: Tensor, weight: Tensor, bias: Tensor | None, first: int, count: i
     wide = dtypes.accumulator(x.dtype)
     logits = x.narrow(0, first, count).to(wide) @ weight.to(wide).t()
     return logits if bias is None else logits + bias.to(wide)
+
+
+def _targets(target: Tensor, site: Tensor, weight: Tensor, arg: tuple) -> Tensor:
+    """The classes of one label, checked where they are told by their places in the whole target."""
+    return in_range(target, weight._value.shape[0], arg[0], site).select(1, arg[3])
 
 
 def _apart(rest: tuple) -> tuple:
@@ -191,12 +200,13 @@ def _rows(*operands_and_arg: Any) -> tuple:
     x, weight, target, site, *tensors = (Tensor._wrap(v) for v in operands)
     bias, class_weight, _ = _apart((*tensors, arg))
     found: list[tuple] = []
+    targets = _targets(target, site, weight, arg)
     for number, (first, count) in enumerate(_chunks(x._value.shape[0], weight._value.shape[0])):
         stage(number)
         logits = _logits(x, weight, bias, first, count)
         top, total = fused_ops.statistics(logits, 1)
         losses = fused_ops.losses_of_rows(
-            logits, target.narrow(0, first, count), top, total, site, class_weight, arg[:3]
+            logits, targets.narrow(0, first, count), top, total, None, class_weight, arg[:3]
         )
         found.append((losses, top, total))
     columns = [list(parts) for parts in zip(*found, strict=True)]
@@ -208,13 +218,14 @@ def _gradient(g: tuple, y: tuple, x: Tensor, weight: Tensor, target: Tensor, sit
     bias, class_weight, arg = _apart(rest)
     wide = dtypes.accumulator(x.dtype)
     options = ("none", *arg[:3], "")
+    targets = _targets(target, site, weight, arg)
     d_x: list[Tensor] = []
     d_weight = d_bias = None
     for number, (first, count) in enumerate(_chunks(x.shape[0], weight.shape[0])):
         stage(number)
         logits = _logits(x, weight, bias, first, count)
-        g_rows, targets, top, total = (t.narrow(0, first, count) for t in (g[0], target, y[1], y[2]))
-        change = fused_ops.gradient_of_rows(g_rows, logits, targets, top, total, site, class_weight, options)
+        g_rows, own, top, total = (t.narrow(0, first, count) for t in (g[0], targets, y[1], y[2]))
+        change = fused_ops.gradient_of_rows(g_rows, logits, own, top, total, None, class_weight, options)
         d_x.append(change @ weight.to(wide))
         share = change.t() @ x.narrow(0, first, count).to(wide)
         d_weight = share if d_weight is None else d_weight + share
@@ -229,4 +240,4 @@ def _policies(arg: tuple, count: int) -> list[str]:
     return ["lower", "lower", "widest", "widest", "lower" if arg[-1] else "widest", "widest"][:count]
 
 
-primitives.composite("linear_cross_entropy", _infer, _rows, autocast=_policies)
+primitives.composite(NAME, _infer, _rows, autocast=_policies)

@@ -88,19 +88,26 @@ class Chosen(NamedTuple):
     weight: Tensor  # its weight, 0 where it does not
 
 
+def in_range(target: Tensor, classes: int, ignore_index: int | None, site: Tensor) -> Tensor:
+    """The target; a class that does not exist raises IndexError at the next read, with its position in the target."""
+    indices = target.to(dtypes.int64)
+    valid = (indices >= 0) & (indices < classes)
+    if ignore_index is not None:
+        valid = valid | (indices == ignore_index)
+    return apply("check", (indices, valid, site))
+
+
 def chosen(
     shape: tuple[int, ...], dtype: Any, target: Tensor, weight: Tensor | None, ignore_index: int | None,
-    site: Tensor,
+    site: Tensor | None,
 ) -> Chosen:  # fmt: skip
-    """The target's class among scores of a shape and dtype; one out of range raises IndexError at the next read."""
+    """The target's class among scores of a shape and dtype. `site`: None where a target `in_range` is given."""
     axis = class_axis(shape)
     wide = dtypes.accumulator(dtype)
-    indices = target.to(dtypes.int64).unsqueeze(axis)
-    valid = (indices >= 0) & (indices < shape[axis])
-    kept = indices == indices if ignore_index is None else indices != ignore_index
-    valid = valid | kept.logical_not()
+    given = target.to(dtypes.int64).unsqueeze(axis)
+    kept = given == given if ignore_index is None else given != ignore_index
     narrow = dtypes.int32 if shape[axis] < 2**31 else dtypes.int64
-    indices = apply("check", (indices, valid, site)).to(narrow)
+    indices = (given if site is None else in_range(given, shape[axis], ignore_index, site)).to(narrow)
     hot = iota(shape, axis, target._value.device, narrow) == indices
     counts = kept.to(wide)
     if weight is not None:

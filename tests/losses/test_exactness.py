@@ -231,6 +231,20 @@ def test_two_runs_give_the_same_bits(device):
     assert run() == run()
 
 
+def test_an_eps_of_0_and_labels_that_broadcast_give_what_they_give_in_pytorch(torch):
+    found = []
+    for module, functional in ((nc, F), (torch, torch.nn.functional)):
+        v = module.tensor([1e-9, 0.5, 2.0], requires_grad=True)
+        rows = functional.gaussian_nll_loss(module.ones(3), module.tensor([2.0, 2.0, 1.0]), v, eps=0, reduction="none")
+        rows.sum().backward()
+        found.append([rows.detach().numpy(), v.grad.numpy()])
+        for shape, other in (((3,), (2, 3)), ((2, 1), (2, 3)), ((2, 3), (2, 1)), ((1,), (3, 1)), ((2, 0), (2, 0))):
+            x, y = module.full(shape, 0.3), module.ones(*other)
+            found[-1].append(functional.multilabel_soft_margin_loss(x, y, reduction="none").numpy())
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
 @pytest.mark.long
 def test_two_runs_of_each_loss_give_the_same_bits(device):
     for case in [*lc.ALL, *lc.OWN]:

@@ -143,7 +143,7 @@ def multilabel_soft_margin_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: Any = None, reduce: Any = None,
     reduction: Any = "mean",
 ) -> Tensor:  # fmt: skip
-    """The binary cross-entropy of the logits of C labels, meaned over the last dimension: (*, C) gives (*)."""
+    """The binary cross-entropy of the logits of C labels, meaned over the input's last dimension: (*, C) gives (*)."""
     name = "multilabel_soft_margin_loss"
     reduction = check_reduction(name, legacy_reduction(size_average, reduce, reduction))
     check_tensors(name, input=input, target=target)
@@ -152,7 +152,8 @@ def multilabel_soft_margin_loss(
     losses = _from_logits((input, target), "wide")
     if weight is not None:
         losses = losses * weight.to(losses.dtype)
-    return reduced(losses.mean(-1), reduction)
+    axis = input.ndim - 1  # of the input, also where a target with more dimensions or labels broadcasts, as in PyTorch
+    return reduced(losses.sum(axis) / float(input._value.shape[axis]), reduction)
 
 
 def sigmoid_focal_loss(

@@ -46,8 +46,6 @@ def gaussian_nll_loss(
     name = "gaussian_nll_loss"
     reduction = check_reduction(name, reduction)
     check_tensors(name, input=input, target=target)
-    if not eps > 0:
-        raise ValueError(f"{name}: eps must be greater than 0, got {eps}")
     var = _variance(name, input, var)
     constant = 0.5 * log(2 * pi) if full else 0.0
     negative = site(name, var, "var is negative at position {position}", ValueError)

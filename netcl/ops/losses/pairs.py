@@ -11,6 +11,7 @@ from netcl.ops.creation import iota
 from netcl.ops.fused_ops import cross_entropy
 from netcl.ops.losses.arguments import check_reduction, check_tensors, exact, legacy_reduction, reduced, widest
 from netcl.ops.losses.pointwise import Pointwise
+from netcl.ops.norms import vector_norm
 from netcl.tensor import Tensor
 
 
@@ -109,6 +110,8 @@ def pairwise_distance(
 def _norm(difference: Tensor, p: float, keepdim: bool = False) -> Tensor:
     """The p-norm over the last dimension, in float64 where `exact` is."""
     difference = exact(difference)
+    if p == 0:
+        return vector_norm(difference, 0, -1, keepdim)
     if p == 2:
         return (difference * difference).sum(-1, keepdim=keepdim).sqrt()
     size = difference.abs()
@@ -116,8 +119,6 @@ def _norm(difference: Tensor, p: float, keepdim: bool = False) -> Tensor:
         return size.sum(-1, keepdim=keepdim)
     if p in (float("inf"), float("-inf")):
         return size.amax(-1, keepdim=keepdim) if p > 0 else size.amin(-1, keepdim=keepdim)
-    if p == 0:
-        return (size != 0).to(size.dtype).sum(-1, keepdim=keepdim)
     return (size**p).sum(-1, keepdim=keepdim) ** (1.0 / p)
 
 

@@ -36,7 +36,7 @@ class Graph:
         if found is None:
             shape, dtype = meta or TABLE[op].infer(src, arg)
             if 0 in shape and op not in ("input", "expand"):
-                return self.broadcast(self.literal(0.0 if dtype.category == 2 else 0, dtype), shape)  # nobody reads it
+                return self.filled(shape, 0, dtype)  # nobody reads it
             found = self._known[key] = Node(op, TABLE[op], src, arg, shape, dtype, len(self.nodes))
             self.nodes.append(found)
             if self.stage is not None:
@@ -45,6 +45,9 @@ class Graph:
 
     def literal(self, value: Any, dtype: DType) -> Node:
         return self.add("literal", (), (dtype.name, value))
+
+    def filled(self, shape: Shape, number: int, dtype: DType) -> Node:
+        return self.broadcast(self.literal(float(number) if dtype.category == 2 else number, dtype), shape)
 
     def cast(self, node: Node, dtype: DType) -> Node:
         return self.add("cast", (node,), dtype.name)
@@ -156,7 +159,7 @@ def _slice(graph: Graph, source: Node, arg: tuple) -> Node | None:
 def _pad(graph: Graph, source: Node, arg: tuple) -> Node | None:
     if 0 in source.shape:
         shape, dtype = TABLE["pad"].infer((source,), arg)
-        return graph.broadcast(graph.literal(0.0 if dtype.category == 2 else 0, dtype), shape)
+        return graph.filled(shape, 0, dtype)
     return source if all(low == 0 and high == 0 for low, high in arg) else None
 
 
@@ -218,7 +221,7 @@ def lower_one(graph: Graph, op: str, src: list[Node], arg: Any) -> Any:
     if op == "matmul":
         shape, dtype = primitive.infer(src, arg)
         if src[0].shape[2] == 0:  # a sum of nothing
-            return graph.broadcast(graph.literal(0.0 if dtype.category == 2 else 0, dtype), shape)
+            return graph.filled(shape, 0, dtype)
         factors = [graph.cast(s, dtype) for s in src]
         read = [_without_cast(graph, factor) for factor in factors]
         if read == factors:
@@ -263,8 +266,7 @@ def _reduced(graph: Graph, op: str, source: Node, axes: tuple[int, ...]) -> Node
     if not axes:
         return graph.cast(source, dtype)
     if 0 in [source.shape[axis] for axis in axes] and 0 not in shape:
-        empty = {"sum": 0, "prod": 1}[op]
-        return graph.broadcast(graph.literal(float(empty) if dtype.category == 2 else empty, dtype), shape)
+        return graph.filled(shape, {"sum": 0, "prod": 1}[op], dtype)
     if all(source.shape[axis] == 1 for axis in axes):
         return graph.cast(source, dtype)
     if dtype.category < 2:

@@ -371,7 +371,7 @@ class _Reporter:
 
     def _kernel(self, number: int, launch: int) -> KernelReport:
         kernel, source = self.design.kernels[number], self.design.alone[number]
-        written = [n for n in kernel.placed if n in self.design.stored and kernel.levels[n] != "before"]
+        written = kernel.leaves(self.design.stored)
         used = dict.fromkeys(item for kind, item in source.arguments if kind == "buffer")
         evaluated = sorted({*self.design.scheduler.evaluated(kernel), *kernel.placed}, key=lambda n: n.number)
         return KernelReport(

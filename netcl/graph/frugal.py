@@ -90,9 +90,7 @@ class _Lives:
         self.made: dict[Node, int] = {}
         self.uses: dict[Node, set[int]] = {}
         for number, kernel in enumerate(design.kernels):
-            for node in kernel.placed:
-                if node in design.stored and kernel.levels[node] != "before":
-                    self.made[node] = self.launch_of[number]
+            self.made.update(dict.fromkeys(kernel.leaves(design.stored), self.launch_of[number]))
         for number, source in enumerate(design.launches):
             for kind, node in source.arguments:
                 if kind == "buffer" and node in self.made:
@@ -156,8 +154,7 @@ class _Lives:
 
     def _reads(self, node: Node) -> set[Node]:
         """The stored nodes that a node is computed from."""
-        anchors, _ = self.design.scheduler.reach(node)
-        return {anchor for anchor in anchors if not is_source(anchor)}
+        return self.design.scheduler.reach(node)[0]
 
     def _readers(self) -> dict[Node, dict[Node, int]]:
         """For each stored node those that read it, through views, and the first launch that they are part of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from math import prod
 from typing import NamedTuple
@@ -53,6 +54,10 @@ class Kernel:
         self.levels[node] = way.level
         if way.source is not None:
             self.sources[node] = way.source
+
+    def leaves(self, stored: Container[Node]) -> dict[Node, Coordinates]:
+        """Which of the stored nodes it puts into memory, and where in its space their values are."""
+        return {node: at for node, at in self.placed.items() if node in stored and self.levels[node] != "before"}
 
     def absorb(self, other: Kernel) -> None:
         """All of another row kernel over the same space becomes part of this one."""

@@ -213,9 +213,7 @@ class Builder:
         own = set(kernel.placed)
         bindings = {node: self._layout(node) for node in stored if node not in own}
         bindings.update({node: self._layout(node) for node in self.input_number})
-        outputs = [
-            (node, at) for node, at in kernel.placed.items() if node in stored and kernel.levels[node] != "before"
-        ]
+        outputs = list(kernel.leaves(stored).items())
         if kernel.kind == "matmul":
             return contraction.generate(contraction.MatmulKernel.of(kernel, outputs, bindings), self.target)
         if kernel.kind == "library":
@@ -238,12 +236,10 @@ class Builder:
         self, sources: list[KernelSource], kernels_of: list[list[int]], kernels: list[Kernel], stored: set[Node],
         wanted: set[Node], results: dict[int, tuple],
     ) -> Memory:  # fmt: skip
-        made_at = {}
+        made_at: dict[Node, int] = {}
         for number, members in enumerate(kernels_of):
             for member in members:
-                for node in kernels[member].placed:
-                    if node in stored and kernels[member].levels[node] != "before":
-                        made_at[node] = number
+                made_at.update(dict.fromkeys(kernels[member].leaves(stored), number))
         number_of = {number: node for node, number in self.input_number.items()}
         heirs = {results[position][0]: number_of[number] for number, position in self.heirs}
         return lay_out(

@@ -71,7 +71,7 @@ class Scheduler:
         for node, kernels in users.items():
             if len(kernels) > 1 and node not in self.anchors and node.primitive.kind == "elementwise":
                 cost, loads = self._cost(node)
-                if (len(loads) > 1 or cost > 6) and node.dtype.itemsize * prod(node.shape) > 0:
+                if len(loads) > 1 or cost > 6:
                     found.add(node)
         if not outermost:
             return found
@@ -132,7 +132,7 @@ class Scheduler:
         return False
 
     def reach(self, node: Node) -> tuple[set[Node], set[Node]]:
-        """The anchors and the sources that evaluating a node reads directly."""
+        """The anchors that are no sources, and all anchors and sources, that evaluating a node reads directly."""
         if node in self.reached:
             return self.reached[node]
         anchors: set[Node] = set()

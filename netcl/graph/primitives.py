@@ -14,9 +14,12 @@ from netcl.codegen.library import ctc
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
 from netcl.graph import elementwise, sort_words  # noqa: F401  (register their entries)
-from netcl.graph.table import TABLE, Primitive, Shape, broadcast_shapes, composite, operand_dtypes, register
+from netcl.graph.table import TABLE, Primitive, Shape, as_first, broadcast_shapes, composite, operand_dtypes, register
 
-__all__ = ["TABLE", "Primitive", "Shape", "broadcast_shapes", "composite", "operand_dtypes", "reduced_shape", "register"]
+__all__ = [
+    "TABLE", "Primitive", "Shape", "as_first", "broadcast_shapes", "composite", "operand_dtypes", "reduced_shape",
+    "register",
+]  # fmt: skip
 
 # ---- sources: nodes without operands -----------------------------------------------------------------------------
 
@@ -277,10 +280,6 @@ def _gather_infer(operands: Sequence[Any], axis: int) -> tuple[Shape, DType]:
 register(Primitive("gather", "index", _gather_infer))  # gradient: ops.indexing
 
 
-# Where `condition` is false the device remembers site, value and position; the next read of a value raises.
-def _check_infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
-    return operands[0].shape, operands[0].dtype
-
-
-# Operands: value, condition, site.
-register(Primitive("check", "elementwise", _check_infer, gradient=lambda g, y, x, holds, site: (g, None, None)))
+# Operands: value, condition, site. Where the condition is false the device remembers site, value and position; the next
+# read of a value raises.
+register(Primitive("check", "elementwise", as_first, gradient=lambda g, y, x, holds, site: (g, None, None)))

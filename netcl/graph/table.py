@@ -87,6 +87,11 @@ def elementwise_shape(name: str, operands: Sequence[Any]) -> Shape:
     return shape
 
 
+def as_first(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
+    """The shape and the dtype of the first operand."""
+    return operands[0].shape, operands[0].dtype
+
+
 def same(name: str) -> Callable:
     def infer(operands: Sequence[Any], arg: Any) -> tuple[Shape, DType]:
         first = operands[0]

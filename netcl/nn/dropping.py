@@ -134,8 +134,4 @@ def _alpha_dropped(name: str, input: Tensor, p: float, training: bool, inplace: 
     return _finished(name, input, input.where(kept, SELU_FLOOR) * scale - scale * SELU_FLOOR * p, inplace)
 
 
-def _same(operands: Any, arg: Any) -> tuple:
-    return operands[0].shape, operands[0].dtype
-
-
-primitives.composite("dropout", _same, _dropout)
+primitives.composite("dropout", primitives.as_first, _dropout)

@@ -235,12 +235,9 @@ def _normalize_gradient(g: Tensor, y: Any, x: Tensor, *rest: Any) -> tuple:
     return tuple(found)
 
 
-def _same(operands: Any, arg: Any) -> tuple:
-    return operands[0].shape, operands[0].dtype
-
-
-primitives.composite("normalize", _same, _normalize, autocast="float32")
-primitives.composite("normalize_channels", _same, _normalize)  # as in PyTorch, autocast leaves the input's dtype
+primitives.composite("normalize", primitives.as_first, _normalize, autocast="float32")
+# As in PyTorch, autocast leaves the input's dtype.
+primitives.composite("normalize_channels", primitives.as_first, _normalize)
 
 
 # ---- running statistics ------------------------------------------------------------------------------------------
@@ -315,4 +312,4 @@ def _by_running_gradient(g: Tensor, y: Any, x: Tensor, *rest: Any) -> tuple:
     return tuple(found)
 
 
-primitives.composite("normalize_by", _same, _normalize_by)
+primitives.composite("normalize_by", primitives.as_first, _normalize_by)

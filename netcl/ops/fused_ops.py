@@ -86,11 +86,7 @@ def _softmax_gradient(g: Tensor, y: Tensor, x: Any, axis: int) -> tuple:
     return (inner - y * inner.sum(axis, keepdim=True),) if inner.ndim else (inner - y * inner,)
 
 
-def _same_infer(operands: Any, arg: Any) -> tuple:
-    return operands[0].shape, operands[0].dtype
-
-
-primitives.composite("softmax", _same_infer, _softmax_body, autocast="float32")
+primitives.composite("softmax", primitives.as_first, _softmax_body, autocast="float32")
 
 
 # ---- logarithms of a row -----------------------------------------------------------------------------------------
@@ -150,7 +146,7 @@ def _log_softmax_gradient(g: Tensor, y: Any, x: Tensor, top: Tensor, total: Tens
 
 
 primitives.composite("row_statistics", _statistics_infer, _row_statistics)
-primitives.composite("log_softmax", _same_infer, _log_softmax_body, autocast="float32")
+primitives.composite("log_softmax", primitives.as_first, _log_softmax_body, autocast="float32")
 
 
 # ---- cross-entropy -----------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from netcl.nn.losses.pairs import (
 )
 from netcl.nn.losses.regression import HuberLoss, L1Loss, LogCoshLoss, MSELoss, QuantileLoss, SmoothL1Loss
 from netcl.ops.fused_ops import cross_entropy
-from netcl.ops.reduction import mse_loss
+from netcl.ops.losses.regression import mse_loss
 
 __all__ = [
     "BCELoss", "BCEWithLogitsLoss", "CTCLoss", "CosineEmbeddingLoss", "CrossEntropyLoss", "DiceLoss", "FocalLoss",

@@ -12,9 +12,7 @@ from netcl.core import dtypes
 from netcl.core.dtypes import DType
 from netcl.graph import primitives
 from netcl.ops.elementwise import cast, literal, quick_exp
-from netcl.ops.losses.arguments import check_reduction as check_reduction
-from netcl.ops.losses.arguments import legacy_reduction as legacy_reduction
-from netcl.ops.losses.regression import mse_loss as mse_loss
+from netcl.ops.losses.regression import mse_loss as mse_loss  # the documents name it here too
 from netcl.ops.shape import axis_of, is_whole
 from netcl.tensor import Tensor
 

@@ -55,7 +55,7 @@ def _dispatch(op: str, pairwise: Callable, input: Tensor, dim: Any, keepdim: boo
         return pairwise(input, other)
     if dim is None:
         check_extremum(op, input, None)
-        return apply_composite(op, (input,), (axes_of(op, None, input.ndim), False), _even_gradient)
+        return apply_composite(op, (input,), (axes_of(op, None, input.ndim), False), even_gradient)
     if not is_whole(dim):
         raise TypeError(f"{op}: dim must be one dimension, got {dim!r}; a{op} takes several")
     return along(op, input, dim, keepdim)
@@ -70,7 +70,7 @@ def along(op: str, input: Tensor, dim: int, keepdim: bool) -> Any:
     return named(op, *apply_composite("extremum", (input,), (op, axis, keepdim), _along_gradient, several=True))
 
 
-def _even_gradient(g: Tensor, y: Tensor, x: Tensor, arg: Any) -> tuple:
+def even_gradient(g: Tensor, y: Tensor, x: Tensor, arg: Any) -> tuple:
     """Equal extrema share the gradient; so do NaNs, where one is the result."""
     y = primitives.with_axes(y, x.shape, arg)
     hit = ((x == y) | ((x != x) & (y != y))).to(g.dtype)

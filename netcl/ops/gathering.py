@@ -56,7 +56,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     places = columns.checked("gather", index, input._value.shape[axis], 0)
     result = Tensor._wrap(record("gather", [input._value, places._value], axis))
     if input._tracked and tape.is_grad_enabled():
-        tape._connect("gather", _gather_gradient, (input, index), axis, (result,))
+        tape._connect("gather", gather_gradient, (input, index), axis, (result,))
     return result
 
 
@@ -69,7 +69,7 @@ def _gather_without_dimensions(input: Tensor, index: Tensor) -> Tensor:
     return gather(input.reshape(input.numel()), 0, index.reshape(index.numel())).reshape(index._value.shape)
 
 
-def _gather_gradient(g: Tensor, y: Any, x: Any, index: Tensor, axis: int) -> tuple:
+def gather_gradient(g: Tensor, y: Any, x: Any, index: Tensor, axis: int) -> tuple:
     """What was gathered from one place is added up there."""
     shape = tuple(x.shape)
     own = index._value.shape

@@ -9,7 +9,7 @@ from netcl.autograd.tape import apply_composite
 from netcl.core import dtypes
 from netcl.graph import primitives
 from netcl.ops.creation import iota, tensor
-from netcl.ops.extrema import _even_gradient
+from netcl.ops.extrema import even_gradient
 from netcl.ops.reduction import sum as total
 from netcl.ops.scans import running
 from netcl.ops.shape import axis_of
@@ -72,7 +72,7 @@ def _every_equal_infer(operands: Any, arg: Any) -> tuple:
 
 def _every_equal_gradient(g: Tensor, y: Tensor, x: Tensor, value: Any, arg: Any) -> tuple:
     """All elements that equal the result share the gradient."""
-    return (*_even_gradient(g, y, x, (tuple(range(x.ndim)), False)), None)
+    return (*even_gradient(g, y, x, (tuple(range(x.ndim)), False)), None)
 
 
 primitives.composite("every_equal", _every_equal_infer, lambda x, value: value)

@@ -12,7 +12,7 @@ from netcl.graph import primitives
 from netcl.graph.primitives import TABLE
 from netcl.ops.creation import iota
 from netcl.ops.elementwise import cast
-from netcl.ops.gathering import _gather_gradient
+from netcl.ops.gathering import gather_gradient
 from netcl.ops.return_types import named
 from netcl.ops.shape import axis_of
 from netcl.tensor import Tensor
@@ -85,7 +85,7 @@ def _extremum_so_far(op: str, input: Tensor, dim: int) -> Any:
         record = record | (plain != plain)
     places = iota(input._value.shape, axis, input._value.device)
     indices = running("max", places.where(record, 0), axis)
-    return named(f"cum{op}", apply_composite("gather", (input, indices), axis, _gather_gradient), indices)
+    return named(f"cum{op}", apply_composite("gather", (input, indices), axis, gather_gradient), indices)
 
 
 # ---- the composite behind them -----------------------------------------------------------------------------------

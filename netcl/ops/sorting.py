@@ -6,16 +6,14 @@ from math import prod
 from operator import index
 from typing import Any
 
-from netcl.autograd import tape
 from netcl.autograd.tape import apply, apply_composite
 from netcl.codegen.library.tile_sort import TILE
 from netcl.codegen.targets import target_for
 from netcl.core import dtypes
 from netcl.graph import primitives
 from netcl.graph.sort_words import key_bits
-from netcl.graph.value import record
 from netcl.ops.creation import iota
-from netcl.ops.gathering import _gather_gradient
+from netcl.ops.gathering import gather_gradient
 from netcl.ops.return_types import named
 from netcl.ops.shape import axis_of
 from netcl.tensor import Tensor
@@ -92,22 +90,12 @@ def along(name: str, input: Tensor, axis: int, indices: Tensor, keepdim: bool) -
 
 def picked(input: Tensor, axis: int, indices: Tensor) -> Tensor:
     """A gather by indices that are known to be in range."""
-    if not input.ndim:
-        return input.clone()
-    result = Tensor._wrap(record("gather", [input._value, indices._value], axis))
-    if input._tracked and tape.is_grad_enabled():
-        tape._connect("gather", _gather_gradient, (input, indices), axis, (result,))
-    return result
+    return apply_composite("gather", (input, indices), axis, gather_gradient) if input.ndim else input.clone()
 
 
 def permuted(input: Tensor, axis: int, indices: Tensor) -> Tensor:
     """A gather by a permutation: its gradient is one by the inverse."""
-    if not input.ndim:
-        return input.clone()
-    result = Tensor._wrap(record("gather", [input._value, indices._value], axis))
-    if input._tracked and tape.is_grad_enabled():
-        tape._connect("gather", _permuted_gradient, (input, indices), axis, (result,))
-    return result
+    return apply_composite("gather", (input, indices), axis, _permuted_gradient) if input.ndim else input.clone()
 
 
 def _permuted_gradient(g: Tensor, y: Any, x: Any, indices: Tensor, axis: int) -> tuple:

@@ -79,11 +79,33 @@ def likelihood() -> list[Curve]:
     ]
 
 
+def beside(x: nc.Tensor, y: nc.Tensor) -> nc.Tensor:
+    """Vectors (x, y)."""
+    return nc.stack([x, y], 1)
+
+
+def pairs() -> list[Curve]:
+    return [
+        ("hinge_embedding_loss of x, y=1", lambda x: F.hinge_embedding_loss(x, one(x), reduction="none")),
+        ("margin_ranking_loss of x and 0, y=1, margin=0.5", lambda x: F.margin_ranking_loss(
+            x, zero(x), one(x), margin=0.5, reduction="none")),
+        ("cosine_embedding_loss of (x, 1) and (1, 0), y=1", lambda x: F.cosine_embedding_loss(
+            beside(x, one(x)), beside(one(x), zero(x)), one(x), reduction="none")),
+        ("... y=-1, margin=0.2", lambda x: F.cosine_embedding_loss(
+            beside(x, one(x)), beside(one(x), zero(x)), -one(x), margin=0.2, reduction="none")),
+        ("triplet_margin_loss of 0, x and 1.5", lambda x: F.triplet_margin_loss(
+            zero(x).unsqueeze(1), x.unsqueeze(1), one(x).unsqueeze(1) * 1.5, reduction="none")),
+        ("info_nce of (x, 1), (1, 0) and (-1, 0), temperature=0.5", lambda x: F.info_nce(
+            beside(x, one(x)), beside(one(x), zero(x)), nc.tensor([[-1.0, 0.0]]), 0.5, reduction="none")),
+    ]  # fmt: skip
+
+
 FAMILIES = {
     "regression": (regression, 2.0, "error, input - target"),
     "binary": (binary, 5.0, "input; the target is 1 unless said"),
     "classes": (classes, 5.0, "the right class's logit above the other's"),
     "likelihood": (likelihood, 2.0, "input"),
+    "pairs": (pairs, 3.0, "x"),
 }
 
 

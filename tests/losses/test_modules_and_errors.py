@@ -34,17 +34,53 @@ MODULES = {
 }  # fmt: skip
 
 
+OPTIONS = [
+    lc.Case("cross_entropy", lc.classes),
+    lc.Case("dice_loss", lc.probabilities, {"smooth": 0.3, "dim": 0}),
+    lc.Case("quantile_loss", lc.pair),
+    lc.Case("info_nce", lc.pair),
+]
+
+
 def test_a_module_gives_what_its_function_gives():
-    made = []
-    for name, function in MODULES.items():
-        case = next(c for c in [lc.Case("cross_entropy", lc.classes), *lc.ALL, *lc.OWN] if c.name == function)
-        inputs, _ = lc.arrays(case._replace(options={}), 4, 3)
+    """With each option, and with the others as they are."""
+    name_of = {function: name for name, function in MODULES.items()}
+    made, told = [], set()
+    for case in [*OPTIONS, *lc.ALL, *lc.OWN]:
+        name = name_of.get(case.name, "")
+        arguments = inspect.signature(getattr(nn, name).__init__).parameters if name else {}
+        if not name or not set(case.options) <= set(arguments):
+            continue
+        inputs, options = lc.arrays(case, 4, 3)
+        options = {k: nc.tensor(v, dtype=nc.float32) if isinstance(v, np.ndarray) else v for k, v in options.items()}
         given = [nc.tensor(v, dtype=nc.float32 if v.dtype.kind == "f" else None) for v in inputs]
-        module = getattr(nn, name)(reduction="sum")
+        module = getattr(nn, name)(**options, reduction="sum")
         assert module.reduction == "sum"
-        made.append((name, module(*given), getattr(F, function)(*given, reduction="sum")))
-    for name, ours, theirs in made:
-        np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=name)
+        made.append((case.label, module(*given), getattr(F, case.name)(*given, **options, reduction="sum")))
+        told |= {(name, option) for option in options}
+    for label, ours, theirs in made:
+        near = 1e-6 if "with_distance" in label else 0.0  # the module's own distance is rounded before the difference
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=near, atol=0, err_msg=label)
+    every = {(n, a) for n in MODULES for a in inspect.signature(getattr(nn, n).__init__).parameters}
+    plain = ("self", "size_average", "reduce", "reduction", "distance_function")
+    assert {(n, a) for n, a in every - told if a not in plain} == set()
+
+
+def test_the_module_of_ctc_gives_what_its_function_gives():
+    scores = F.log_softmax(nc.randn(5, 2, 4), 2)
+    given = scores, nc.tensor([[0, 1, 0], [2, 2, 2]]), [5, 4], [3, 3]
+    module = nn.CTCLoss(blank=3, reduction="sum", zero_infinity=True)
+    assert module(*given).item() == F.ctc_loss(*given, 3, "sum", True).item()
+
+
+def test_no_reduction_is_also_called_none_in_every_loss():
+    for case in [OPTIONS[0], *lc.ALL, *lc.OWN]:
+        inputs, options = lc.arrays(case, 4, 3)
+        found = [lc.run(nc, F, case, inputs, options, reduction, "float32")[0] for reduction in (None, "none")]
+        assert found[0].ndim, case.label
+        np.testing.assert_array_equal(*[loss.detach().numpy() for loss in found], err_msg=case.label)
+    for name in [*MODULES, "CTCLoss"]:
+        assert getattr(nn, name)(reduction=None).reduction == "none"
 
 
 def test_signatures_are_pytorchs(torch):

@@ -10,12 +10,16 @@ from collections.abc import Callable
 from typing import Any
 
 from netcl.autograd.autocast import lowered
+from netcl.autograd.tape import apply
 from netcl.core import dtypes
 from netcl.graph import table
 from netcl.graph.value import record_scalar
 from netcl.ops import elementwise, fused_ops
+from netcl.ops.creation import empty_like, iota
 from netcl.ops.elementwise import check_devices
 from netcl.ops.formula import formula
+from netcl.ops.inplace import in_place
+from netcl.random import dropout_key, per_sample
 from netcl.tensor import Tensor
 
 __all__ = """
@@ -34,8 +38,6 @@ def finished(name: str, input: Tensor, function: Callable[..., Tensor], inplace:
     """The result, written to the input if asked for."""
     if not inplace:
         return function(input, arg=arg)
-    from netcl.ops.inplace import in_place
-
     return in_place(function, f"{name}_")(input, arg=arg)
 
 
@@ -132,10 +134,6 @@ def rrelu(
 
 def _uniform(input: Tensor) -> Tensor:
     """Numbers from [0, 1) in input's shape, a function of (seed, call, position)."""
-    from netcl.autograd.tape import apply
-    from netcl.ops.creation import iota
-    from netcl.random import dropout_key, per_sample
-
     seed, call = dropout_key()
     device = input._value.device
     numbers = [Tensor._wrap(record_scalar(number, dtypes.int64, device)) for number in (call, seed)]
@@ -368,8 +366,6 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
     hard: one-hot, with the gradient of the soft draw. eps is not used, as in PyTorch, where it is deprecated.
     Jang, Gu, Poole: Categorical Reparameterization with Gumbel-Softmax, 2016.
     """
-    from netcl.ops.creation import empty_like, iota
-
     noise = -empty_like(logits.detach()).exponential_().log()
     soft = softmax((logits + noise) / tau, dim)
     if not hard:

@@ -15,6 +15,7 @@ from netcl.graph.value import Value, record_iota, record_literal, record_scalar
 from netcl.graph.views import view
 from netcl.ops.elementwise import fitting, number_dtype, plain_number
 from netcl.ops.host_data import from_data
+from netcl.ops.interchange import from_dlpack
 from netcl.ops.shape import sizes
 from netcl.tensor import Tensor
 
@@ -55,8 +56,6 @@ def asarray(
     Tensors are taken as they are unless copy=True; requires_grad=None keeps theirs. ValueError with copy=False for
     what can only be copied: anything that is no tensor of that dtype and device.
     """
-    from netcl.ops.interchange import from_dlpack
-
     if isinstance(obj, Tensor):
         result = obj.to(device=device, dtype=dtype, copy=bool(copy))
         if copy is False and result is not obj:

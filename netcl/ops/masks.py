@@ -7,9 +7,11 @@ from typing import Any
 
 from netcl.autograd.tape import apply
 from netcl.core import dtypes
+from netcl.graph.table import broadcast_shapes
 from netcl.ops import columns
 from netcl.ops.creation import iota, zeros
 from netcl.ops.elementwise import check_devices, where
+from netcl.ops.joining import stack
 from netcl.ops.scans import cumsum
 from netcl.ops.sites import site
 from netcl.tensor import Tensor
@@ -62,8 +64,6 @@ def _check_mask(name: str, input: Tensor, mask: Any) -> None:
 
 
 def _together(name: str, input: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    from netcl.graph.table import broadcast_shapes
-
     shape = broadcast_shapes(name, [input._value.shape, mask._value.shape])
     return input.expand(shape), mask.expand(shape)
 
@@ -133,8 +133,6 @@ def nonzero(input: Tensor, as_tuple: bool = False) -> Any:
 
 def argwhere(input: Tensor) -> Tensor:
     """The coordinates of the elements that are not zero, (count, dimensions), in order. The host reads the count."""
-    from netcl.ops.joining import stack
-
     if not input.ndim:
         return zeros(nonzero_places(input.reshape(1))[0].shape[0], 0, dtype=dtypes.int64, device=input.device)
     return stack(nonzero_places(input), 1)

@@ -11,8 +11,10 @@ from netcl.autograd.tape import apply, apply_composite, is_grad_enabled
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
 from netcl.graph import primitives
+from netcl.ops.creation import iota
 from netcl.ops.elementwise import cast, literal, quick_exp
 from netcl.ops.losses.regression import mse_loss as mse_loss  # the documents name it here too
+from netcl.ops.scans import running_product_before
 from netcl.ops.shape import axis_of, is_whole
 from netcl.tensor import Tensor
 
@@ -139,8 +141,6 @@ def _prod_gradient(g: Tensor, y: Any, x: Tensor, arg: tuple[tuple[int, ...], boo
 
 def _products_of_others(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     """For each element the product of the others over axes."""
-    from netcl.ops.scans import running_product_before
-
     rest = tuple(a for a in range(x.ndim) if a not in axes)
     order = rest + axes
     rows = x.permute(order)
@@ -212,8 +212,6 @@ def _position_infer(operands: Any, arg: tuple[str, int | None, bool]) -> tuple:
 
 
 def _position(x: Any, arg: tuple[str, int | None, bool]) -> Any:
-    from netcl.ops.creation import iota
-
     op, axis, _ = arg
     input = Tensor._wrap(x)
     if axis is None:

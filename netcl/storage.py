@@ -101,6 +101,20 @@ def seen_through(tensor: Tensor, shape: Shape, chain: Chain) -> None:
     tensor._storage.shape, tensor._chain = shape, chain
 
 
+def joined(tensor: Tensor, source: Tensor, chain: Chain, family: bool) -> None:
+    """`tensor` shares its elements with `source` from now on: by this chain of views, in its gradient graph or not."""
+    share(tensor, source)
+    tensor._chain = chain
+    if not family:
+        tensor._family = next(_families)
+
+
+def seen_as_before(tensor: Tensor, chain: Chain, shape: Shape) -> bool:
+    """Whether the tensor is seen by this chain of views of a storage of that shape."""
+    storage = tensor._storage
+    return tensor._chain == chain and (tensor._value.shape if storage is None else storage.shape) == shape
+
+
 def leave(tensor: Tensor) -> None:
     """The tensor shares its elements with nobody from now on."""
     if tensor._storage is not None:

@@ -81,5 +81,5 @@ def is_needed(rule: Callable, count: int, wanted: list[bool], source: str | int)
     try:
         made = rule(*[_Probe(frozenset([str(name)])) for name in names])
         return any(str(source) in getattr(x, "sources", ()) for x, want in zip(made, wanted, strict=True) if want)
-    except (TypeError, AttributeError, ValueError):  # a rule that asks for more than operations: it may need all
+    except (TypeError, AttributeError, ValueError, RuntimeError):  # it asks for more than operations: it may need all
         return True

@@ -89,6 +89,9 @@ class Recorded:
     # where the new one was there before, ~ its number
     made: list[tuple[tuple, bool, Any]] = field(default_factory=list)  # new tensors: (where, tracked, graph node)
     views: list[tuple[int, tuple, tuple]] = field(default_factory=list)  # new tensors with strides: see storage
+    joins: list[tuple[int, int, tuple, bool]] = field(default_factory=list)  # (new tensor, tensor that it shares
+    # elements with, its chain of views, whether they are of one family)
+    bases: list[tuple[int, tuple, tuple]] = field(default_factory=list)  # (tensor that is shared with, chain, shape)
     returns: Any = None
     fixed: set[int] = field(default_factory=set)  # floats whose value was looked at
     asked: list[Callable[[list[Any]], bool]] = field(default_factory=list)  # what has to be true of the floats
@@ -170,12 +173,13 @@ class Analysis:
             (n, other) for n, other in pairs if other is not None and self.watch.gradient_of.get(other) != n
         ]
         self._writes()
+        carried = self._carried()
         if recorded.writes and sharing(self.watch.tensors) != recorder.sharing:
             raise CannotRepeat("it makes tensors share elements, or makes them share no more")
         self._containers()
         self._held_once()
         recorded.returns = self._returned(self.result)
-        self._leaks()
+        self._leaks(carried)
         self._templates()
         recorded.fixed, recorded.asked = recorder.fixed, recorder.asked
         uploads = [id(what) for kind, what in recorded.sources if kind == "constant" and id(what) in recorder.uploads]
@@ -242,6 +246,18 @@ class Analysis:
             if gradient is not recorder.gradients[number]:
                 recorded.gradients.append((number, None if gradient is None else self._made(gradient)))
 
+    def _carried(self) -> list[Tensor]:
+        """The tensors that have got other elements because they share them with one that is written to."""
+        recorder, tensors = self.recorder, self.watch.tensors
+        written = {id(tensors[n]._storage) for n, _ in self.recorded.writes if tensors[n]._storage is not None}
+        return [
+            member
+            for member, before, tracked, node in recorder.outside
+            if member._value is not before
+            and id(member._storage) in written
+            and (member._tracked, member._node) == (tracked, node)
+        ]
+
     def _containers(self) -> None:
         unsettled = False
         for container in self.watch.containers:
@@ -285,8 +301,8 @@ class Analysis:
             self.new[id(tensor)] = number = len(self.tensors)
             self.tensors.append(tensor)
             if tensor._storage is not None and tensor._storage.others(tensor):
-                raise CannotRepeat("a result of it is a view of another tensor that is still there")
-            if tensor._chain and tensor._storage is not None:
+                self._join(number, tensor)
+            elif tensor._chain and tensor._storage is not None:
                 self.recorded.views.append((number, tensor._storage.shape, tensor._chain))
             where = self.where(tensor._value)
             node = tensor._node
@@ -296,6 +312,15 @@ class Analysis:
                 self.recorded.live.add(where[1])
             self.recorded.made.append((where, tensor._tracked, node if node is not None and node.released else None))
         return number
+
+    def _join(self, number: int, tensor: Tensor) -> None:
+        """A new tensor shares elements with one that was there: a replay's will, too."""
+        known = [(self.watch.number(other), other) for other in tensor._storage.others(tensor)]
+        base, other = next(((n, other) for n, other in known if n is not None), (None, None))
+        if base is None or other is None or tensor._node is not None:
+            raise CannotRepeat("a result of it is a view of another tensor that is still there")
+        self.recorded.joins.append((number, base, tensor._chain, tensor._family == other._family))
+        self.recorded.bases.append((base, other._chain, tensor._storage.shape))
 
     def _returned(self, item: Any) -> tuple:
         """How to build the function's result again."""
@@ -342,9 +367,9 @@ class Analysis:
         key = self._key(value)
         return key[1] if isinstance(key, tuple) and key[0] == "tensor" else len(self.watch.tensors)
 
-    def _leaks(self) -> None:
+    def _leaks(self, carried: list[Tensor]) -> None:
         """Every result that is still held must be one that a replay makes too."""
-        saved: set[int] = set()
+        saved = {id(tensor._value) for tensor in carried}
         waiting = [tensor._node for tensor in self.tensors if tensor._node is not None]
         seen = set(map(id, waiting))
         while waiting:

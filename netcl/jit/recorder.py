@@ -19,13 +19,14 @@ from netcl.autograd import tape
 from netcl.graph.effects import surroundings
 from netcl.graph.live import Live, evaluator, peek
 from netcl.graph.value import Trace, Value, _pending, user_line
+from netcl.graph.views import LAYOUT
 from netcl.jit.signature import hooks_of
 from netcl.jit.watch import LARGEST_ARRAY, Watch, states_of
 from netcl.storage import sharing
 from netcl.tensor import Tensor
 
 _tokens = itertools.count(1)
-_QUIET = ("input", "scalar", "literal", "item")  # records that effects may add beside their updates
+_QUIET = ("input", "scalar", "literal", "item")  # records that effects may add beside their updates, and views
 
 
 class Effect:
@@ -277,7 +278,7 @@ class Recorder:
         names = {key[0] for key in effect.keys}
         for trace in _pending.traces.values():
             for op, _, _ in trace.records[counts.get(id(trace), 0) :]:
-                if op not in _QUIET and op not in names:
+                if op not in _QUIET and op not in names and op not in LAYOUT:
                     self.unsettled = f"{getattr(function, '__qualname__', function)} computes {op} on its own"
         self.managed = self.managed_numbers()
         return result

@@ -24,7 +24,7 @@ from netcl.jit.direct import Direct
 from netcl.jit.recorded import Recorded
 from netcl.jit.watch import equal
 from netcl.ops.host_data import from_data
-from netcl.storage import seen_by_others, seen_through, sharing
+from netcl.storage import joined, seen_as_before, seen_by_others, seen_through, sharing
 from netcl.tensor import Tensor
 
 _NONE: set[Any] = set()
@@ -158,6 +158,9 @@ class Replay:
                 return None
         if not self._apart(tensors):
             return None
+        for number, chain, shape in recorded.bases:
+            if not seen_as_before(tensors[number], chain, shape):
+                return None
         for number, missing in self.graded:
             if (tensors[number]._grad is None) is not missing:
                 return None
@@ -369,7 +372,9 @@ class Replay:
         if recorded.rule is not None:
             live = self._record_with_graph(tensors, operands, numbers)
             values = [tensor._value for tensor in live]
-            return self._settle(tensors, operands, values, live, sources, recorded.writes)
+            result = self._settle(tensors, operands, values, live, sources, recorded.writes)
+            _own_writes_are_known(live[next(iter(recorded.live))]._node)
+            return result
         values = []
         if recorded.device is not None and recorded.metas:
             kinds = recorded.kinds
@@ -431,6 +436,8 @@ class Replay:
             tensors[number]._assign(value)
         for number, new in recorded.gradients:
             tensors[number]._grad = None if new is None else made[new]
+        for number, base, chain, family in recorded.joins:
+            joined(made[number], tensors[base], chain, family)
         for container, key, _, new in recorded.places:
             container.put(key, made[new] if new >= 0 else tensors[~new])
         if recorded.returns[0] == "new":
@@ -458,6 +465,11 @@ class Replay:
 def _alone(objects: list[Any], references: int) -> bool:
     """Whether there are no other references to the objects: the list and the call are two."""
     return list(map(getrefcount, objects)).count(references) == len(objects)
+
+
+def _own_writes_are_known(node: Any) -> None:
+    """What a node saved is not stale by what the same call wrote to it: it saved the elements of before."""
+    node.saved = [(t, value[0], t._version) if isinstance(t, Tensor) else (t, *value) for t, *value in node.saved]
 
 
 class _Layout:

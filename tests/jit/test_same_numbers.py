@@ -138,6 +138,29 @@ def test_loss_function_of_a_result() -> None:
     assert compiled.cache_info().hits >= 3
 
 
+def test_a_parameter_is_written_to_before_a_result_with_a_graph_is_made_of_it() -> None:
+    weight = nn.Parameter(nc.ones(3))
+    view, x = weight.detach(), nc.tensor([1.0, 2.0, 3.0])
+
+    @nc.jit_compile
+    def function(x: Any) -> Any:
+        with nc.no_grad():
+            weight.mul_(2.0)
+        return (weight * x * weight * view).sum()
+
+    for scale in (2.0, 4.0, 8.0):
+        weight.grad = None
+        result = function(x)
+        result.backward()
+        assert weight.grad.tolist() == [2 * scale**2, 4 * scale**2, 6 * scale**2]
+    assert function.cache_info().traced == 0
+    result = function(x)
+    with nc.no_grad():
+        weight.mul_(2.0)
+    with pytest.raises(RuntimeError, match="changed in place after the operation"):
+        result.backward()
+
+
 def test_second_derivatives_raise() -> None:
     square = nc.jit_compile(lambda x: (x**3).sum())
     x = nc.tensor([1.0, 2.0], requires_grad=True)

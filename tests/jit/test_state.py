@@ -480,11 +480,23 @@ def test_what_comes_from_elsewhere_is_confirmed_by_a_second_recording() -> None:
 def test_results_that_share_elements_go_on_sharing_them() -> None:
     function = nc.jit_compile(lambda x: x[0])
     x = nc.zeros(2, 2)
-    with pytest.warns(nc.JitWarning, match="is a view of another tensor"):
-        function(x)
-    for _ in range(2):
+    for _ in range(3):
         function(x).add_(1.0)
-    assert x.tolist() == [[2.0, 2.0], [0.0, 0.0]]
+    assert x.tolist() == [[3.0, 3.0], [0.0, 0.0]]
+    assert function.cache_info().hits == 2
+
+
+def test_results_that_share_elements_with_one_another_only_are_traced() -> None:
+    def function(x: Any) -> Any:
+        whole = x * 1.0
+        return whole[0], whole[0]
+
+    compiled = nc.jit_compile(function)
+    with pytest.warns(nc.JitWarning, match="is a view of another tensor"):
+        compiled(nc.zeros(2, 2))
+    one, other = compiled(nc.zeros(2, 2))
+    one.add_(1.0)
+    assert other.tolist() == [1.0, 1.0]
 
 
 def test_a_tensor_passed_twice_leaves_state_where_it_is() -> None:

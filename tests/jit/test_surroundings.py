@@ -343,7 +343,130 @@ def the_last_arguments_are_kept(jit: Callable) -> tuple:
     return lambda number: step(X * number if number < 5 else X), lambda: (thing.last, thing.former), step
 
 
+def results_that_are_views(jit: Callable) -> tuple:
+    weight, kept = nc.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), []
+
+    def function(x: Any) -> Any:
+        return weight[1], x.view(3, 1), weight.T, weight.detach(), x.expand(2, 3) + weight
+
+    step = jit(function)
+
+    def call(number: int) -> Any:
+        mine = X * (number + 1)
+        results = step(mine)
+        results[1].add_(1.0)  # seen by mine
+        results[2].mul_(2.0)  # and by the weight
+        weight[0] += 1.0
+        kept.extend([mine, *results])
+        return results
+
+    return call, lambda: (weight, *kept), step
+
+
+def results_that_are_views_of_what_is_written(jit: Callable) -> tuple:
+    weight, kept = nc.ones(2, 3), []
+
+    def function(x: Any) -> Any:
+        weight.mul_(2.0)
+        weight[1].add_(x)
+        return weight[1], weight.sum()
+
+    step = jit(function)
+
+    def call(number: int) -> Any:
+        kept.append(step(X)[0])
+        if number == 4:
+            kept.clear()
+        return kept[-1:]
+
+    return call, lambda: (weight, *kept), step
+
+
+def views_of_views(jit: Callable) -> tuple:
+    whole = nc.ones(4, 3)
+    rows = [whole[1:]]
+    step = jit(lambda: rows[0][1])
+
+    def call(number: int) -> Any:
+        result = step()
+        result.add_(number)
+        if number == 2:
+            rows[0] = whole[:3]
+        if number == 3:
+            rows[0] = whole.T[:, :3]
+        if number == 5:
+            rows[0] = nc.ones(3, 4).T[:3]
+        return result
+
+    return call, lambda: (whole, rows[0]), step
+
+
+def views_of_parameters_outside(jit: Callable) -> tuple:
+    model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 3))
+    optimizer = nc.optim.Adam(model.parameters(), lr=0.1)
+    weight = model[0].weight
+    kept = [weight.detach()[1], weight.detach().T, weight[2:4]]
+
+    def function(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = (model(x) ** 2).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    step = jit(function)
+
+    def call(number: int) -> Any:
+        if number == 4:
+            kept.append(weight.detach().view(24)[::2])
+            kept[0].add_(1.0)
+        if number == 5:
+            del kept[1]
+        return step(X.expand(4, 3))
+
+    return call, lambda: (weight, *kept), step
+
+
+def a_view_of_a_parameter_inside(jit: Callable) -> tuple:
+    weight = nn.Parameter(nc.ones(4, 3))
+    optimizer = nc.optim.SGD([weight], lr=0.1, momentum=0.9)
+    row = weight.detach()[1]
+
+    def function(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = ((weight @ x) ** 2).mean() + row.sum()
+        loss.backward()
+        optimizer.step()
+        return loss.detach() + row[0]
+
+    step = jit(function)
+
+    def call(number: int) -> Any:
+        row.add_(0.5)
+        return step(X)
+
+    return call, lambda: (weight, row), step
+
+
+def a_buffer_with_views_outside(jit: Callable) -> tuple:
+    state = nc.ones(4, 3)
+    outside = [state[1], state[2:], state.T]
+
+    def function(x: Any) -> Any:
+        state[1:3].add_(x)
+        state.mul_(0.5)
+        return state.sum()
+
+    step = jit(function)
+    return lambda number: step(X), lambda: (state, *outside), step
+
+
+VIEWS = [
+    results_that_are_views, results_that_are_views_of_what_is_written, views_of_parameters_outside,
+    a_view_of_a_parameter_inside, a_buffer_with_views_outside,
+]  # fmt: skip
 CASES = [
+    *VIEWS, views_of_views,
     tensors_that_change_places, the_last_arguments_are_kept,
     changing_defaults, changing_attributes_of_a_function, changing_classes, changing_a_modules_class,
     what_properties_and_static_methods_read, a_module_of_the_users, slots, counting_in_slots, counting_in_an_array,
@@ -379,8 +502,8 @@ def test_tensors_that_are_counted_on_the_host_are_constants() -> None:
     assert step.cache_info().hits == 2  # after two recordings that agree
 
 
-@pytest.mark.parametrize("make", [tensors_that_change_places, the_last_arguments_are_kept])
-def test_tensors_that_change_places_are_replayed(make: Callable) -> None:
+@pytest.mark.parametrize("make", [tensors_that_change_places, the_last_arguments_are_kept, *VIEWS])
+def test_what_changes_places_or_is_a_view_is_replayed(make: Callable) -> None:
     _, function = outcomes(make, nc.jit_compile)
     assert function.cache_info().hits >= 4
     assert function.cache_info().traced == 0

@@ -12,13 +12,37 @@ Every work-item takes part in every load and every barrier; only the epilogue lo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from netcl.codegen import tiles
 from netcl.codegen.ir import KernelSource, indent
 from netcl.codegen.product import Operand, Product, ceil_div
 
 
-def _cut(p: Product) -> tuple[int, int, int, int]:
-    """T, r, c and D: smaller than the table's where the matrix is, or where there would be too few groups."""
+@dataclass(frozen=True)
+class Cut:
+    """T, r, c and D of the derivation, and what follows from them."""
+
+    threads: int
+    rows: int
+    columns: int
+    depth: int
+
+    @property
+    def group(self) -> int:
+        return self.threads * self.threads
+
+    @property
+    def tile_m(self) -> int:
+        return self.threads * self.rows
+
+    @property
+    def tile_n(self) -> int:
+        return self.threads * self.columns
+
+
+def _cut(p: Product) -> Cut:
+    """The table's sizes, smaller where the matrix is, or where there would be too few groups."""
     table = tiles.lookup(tiles.GPU, p.target)
     threads = table.threads
     while threads > 1 and threads * threads > p.target.group_size:
@@ -33,76 +57,83 @@ def _cut(p: Product) -> tuple[int, int, int, int]:
             rows //= 2
         else:
             columns //= 2
-    return threads, rows, columns, max(1, min(table.depth, p.k))
+    return Cut(threads, rows, columns, max(1, min(table.depth, p.k)))
 
 
 def generate(p: Product) -> KernelSource:
-    threads, rows, columns, depth = _cut(p)
-    tile_m, tile_n, group = threads * rows, threads * columns, threads * threads
-    tiles_m, tiles_n = ceil_div(p.m, tile_m), ceil_div(p.n, tile_n)
+    c = _cut(p)
+    tiles_m, tiles_n = ceil_div(p.m, c.tile_m), ceil_div(p.n, c.tile_n)
     kind, index = p.vector(1), p.index
-    (a_batch, a_m, a_k), (b_batch, b_k, b_n) = p.a.strides, p.b.strides
-    loop = "#pragma unroll\nfor (int {0} = 0; {0} < {1}; ++{0}) "
-    over_rows, over_columns = loop.format("i", rows).split("\n"), loop.format("j", columns).split("\n")
     body = [
-        f"__local {kind} a_tile[{depth}][{tile_m + 1}], b_tile[{depth}][{tile_n + 1}];",
-        f"const int item = get_local_id(0), x = item % {threads}, y = item / {threads};",
+        f"__local {kind} a_tile[{c.depth}][{c.tile_m + 1}], b_tile[{c.depth}][{c.tile_n + 1}];",
+        f"const int item = get_local_id(0), x = item % {c.threads}, y = item / {c.threads};",
         f"const {index} group = get_group_id(0), z = group / {tiles_m * tiles_n};",
-        f"const {index} m0 = group / {tiles_n} % {tiles_m} * {tile_m}, n0 = group % {tiles_n} * {tile_n};",
-        f"{kind} sums[{rows}][{columns}];",
-        *over_rows,
-        *indent(over_columns),
-        "    sums[i][j] = 0;",
+        f"const {index} m0 = group / {tiles_n} % {tiles_m} * {c.tile_m}, n0 = group % {tiles_n} * {c.tile_n};",
+        f"{kind} sums[{c.rows}][{c.columns}];",
+        *_each_sum(c, ["sums[i][j] = 0;"]),
+        *(_multiply(p, c) if p.k else []),
+        *_store(p, c),
     ]
-    if p.k:
-        body += [
-            f"{p.pointer(p.a)} A = {p.start(p.a)} + z*{a_batch} + m0*{a_m};",
-            f"{p.pointer(p.b)} B = {p.start(p.b)} + z*{b_batch} + n0*{b_n};",
-            f"for ({index} k0 = 0; k0 < {p.k}; k0 += {depth}) {{",
-            *indent(_load(p, p.a, "A", "a_tile", "m", tile_m, p.m, a_m, a_k, depth, group)),
-            *indent(_load(p, p.b, "B", "b_tile", "n", tile_n, p.n, b_n, b_k, depth, group)),
-            "  barrier(CLK_LOCAL_MEM_FENCE);",
-            f"  for (int k = 0; k < {depth}; ++k) {{",
-            f"    {kind} a[{rows}], b[{columns}];",
-            *indent(
-                [
-                    *over_rows,
-                    f"  a[i] = a_tile[k][y + {threads}*i];",
-                    *over_columns,
-                    f"  b[j] = b_tile[k][x + {threads}*j];",
-                ],
-                2,
-            ),
-            *indent([*over_rows, *indent(over_columns), "    sums[i][j] += a[i] * b[j];"], 2),
-            "  }",
-            "  barrier(CLK_LOCAL_MEM_FENCE);",
-            "}",
-        ]
-    body += [
-        *over_rows,
-        *indent(over_columns[:-1]),
-        "  " + over_columns[-1] + "{",
-        f"    const {index} m = m0 + y + {threads}*i, v = n0 + x + {threads}*j;",
+    return p.kernel_source([], body, p.batch * tiles_m * tiles_n, c.group)
+
+
+def _unrolled(variable: str, count: int) -> list[str]:
+    return ["#pragma unroll", f"for (int {variable} = 0; {variable} < {count}; ++{variable}) "]
+
+
+def _each_sum(c: Cut, body: list[str]) -> list[str]:
+    """The body for each sum [i][j] of a work-item."""
+    return [*_unrolled("i", c.rows), *indent([*_unrolled("j", c.columns), *indent(body)])]
+
+
+def _multiply(p: Product, c: Cut) -> list[str]:
+    """All of k, in steps for which the group loads tiles."""
+    kind = p.vector(1)
+    (a_batch, a_m, a_k), (b_batch, b_k, b_n) = p.a.strides, p.b.strides
+    return [
+        f"{p.pointer(p.a)} A = {p.start(p.a)} + z*{a_batch} + m0*{a_m};",
+        f"{p.pointer(p.b)} B = {p.start(p.b)} + z*{b_batch} + n0*{b_n};",
+        f"for ({p.index} k0 = 0; k0 < {p.k}; k0 += {c.depth}) {{",
+        *indent(_load(p, c, p.a, "A", "a_tile", "m", c.tile_m, p.m, a_m, a_k)),
+        *indent(_load(p, c, p.b, "B", "b_tile", "n", c.tile_n, p.n, b_n, b_k)),
+        "  barrier(CLK_LOCAL_MEM_FENCE);",
+        f"  for (int k = 0; k < {c.depth}; ++k) {{",
+        f"    {kind} a[{c.rows}], b[{c.columns}];",
+        *indent([*_unrolled("i", c.rows), f"  a[i] = a_tile[k][y + {c.threads}*i];"], 2),
+        *indent([*_unrolled("j", c.columns), f"  b[j] = b_tile[k][x + {c.threads}*j];"], 2),
+        *indent(_each_sum(c, ["sums[i][j] += a[i] * b[j];"]), 2),
+        "  }",
+        "  barrier(CLK_LOCAL_MEM_FENCE);",
+        "}",
+    ]
+
+
+def _store(p: Product, c: Cut) -> list[str]:
+    """What the sums become, where they are inside the matrix."""
+    loop, head = _unrolled("j", c.columns)
+    return [
+        *_unrolled("i", c.rows),
+        *indent([loop, head + "{"]),
+        f"    const {p.index} m = m0 + y + {c.threads}*i, v = n0 + x + {c.threads}*j;",
         f"    if (m < {p.m} && v < {p.n}) {{",
-        f"      const {kind} sum = sums[i][j];",
+        f"      const {p.vector(1)} sum = sums[i][j];",
         *indent(p.epilogue("sum", 1), 3),
         "    }",
         "  }",
     ]
-    return p.kernel_source([], body, p.batch * tiles_m * tiles_n, group)
 
 
 def _load(
-    p: Product, source: Operand, pointer: str, tile: str, name: str, size: int, limit: int, stride: int, k_stride: int,
-    depth: int, group: int,
+    p: Product, c: Cut, source: Operand, pointer: str, tile: str, name: str, size: int, limit: int, stride: int,
+    k_stride: int,
 ) -> list[str]:  # fmt: skip
     """A tile into local memory, zeros beyond the edges; neighbours in a group read neighbours in memory."""
     along_k = abs(k_stride) == 1 and abs(stride) != 1
-    split = f"i / {depth}, k = i % {depth}" if along_k else f"i % {size}, k = i / {size}"
-    tests = [f"{name}0 + at < {limit}"] * (limit % size != 0) + [f"k0 + k < {p.k}"] * (p.k % depth != 0)
+    split = f"i / {c.depth}, k = i % {c.depth}" if along_k else f"i % {size}, k = i / {size}"
+    tests = [f"{name}0 + at < {limit}"] * (limit % size != 0) + [f"k0 + k < {p.k}"] * (p.k % c.depth != 0)
     element = p.load(source, pointer, f"(at*({p.index}){stride} + (k0 + k)*{k_stride})")
     return [
-        f"for (int i = item; i < {size * depth}; i += {group}) {{",
+        f"for (int i = item; i < {size * c.depth}; i += {c.group}) {{",
         f"  const int at = {split};",
         f"  {tile}[k][at] = {' && '.join(tests)} ? {element} : 0;" if tests else f"  {tile}[k][at] = {element};",
         "}",

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from netcl.core import dtypes
-from netcl.graph.explain import Explanation, explain_call
+from netcl.graph.explain import explain_call
+from netcl.graph.reports import Explanation
 from netcl.tensor import Tensor
 
 

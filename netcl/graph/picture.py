@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from netcl.core.errors import readable
 from netcl.graph.layered import Placed, lay_out, ranks
+from netcl.graph.tables import counted, reasons
 
 if TYPE_CHECKING:
-    from netcl.graph.explain import Explanation, KernelReport, Operation, Report  # imported when they are needed
+    from netcl.graph.reports import Explanation, KernelReport, Operation, Report
 
 _LETTER, _LINE, _MARGIN = 7.3, 16.0, 24.0  # of the 12 px monospaced letters
 NEAR = 2  # ranks: beyond that, an input gets another box
@@ -105,8 +106,6 @@ def svg(explanation: Explanation) -> str:
 
 def _report(report: Report, top: float) -> tuple[list[str], float, float]:
     """The parts of one report, and how far they reach to the right and down."""
-    from netcl.graph.tables import counted, reasons
-
     under = top + 2.5 * _LINE
     before, width, first = _recorded(report, _MARGIN, under)
     left = _MARGIN + max(width, 320.0) + 2 * _MARGIN

@@ -1,11 +1,15 @@
-"""Reports of graph.explain as text."""
+"""Reports as text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from netcl.core.errors import readable
-from netcl.graph.explain import Array, KernelReport, Operation, Report, space_text
+
+if TYPE_CHECKING:
+    from netcl.codegen.ir import Shape
+    from netcl.graph.reports import Array, KernelReport, Operation, Report  # which are shown by what is here
 
 
 def text_of(report: Report) -> str:
@@ -114,3 +118,7 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
         return []
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def space_text(shape: Shape) -> str:
+    return " x ".join(str(size) for size in shape) or "one element"

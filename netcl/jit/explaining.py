@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from netcl.graph.explain import Explanation, explain_call
+from netcl.graph.explain import explain_call
+from netcl.graph.reports import Explanation
 from netcl.jit.compiler import CacheInfo, Compiled, compiled_functions
 from netcl.jit.recorded import Analysis, CannotRepeat
 from netcl.jit.recorder import Recorder

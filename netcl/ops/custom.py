@@ -67,7 +67,11 @@ def register_primitive(
         _check_gradient(name, gradient, names)
         if dtype == "integers":
             raise ValueError(f"register_primitive: {name!r} is for integers, which have no gradients; leave it out")
-    made = CustomPrimitive(formula, dtype, autocast, gradient, reference, doc)
+    return _registered_as(name, CustomPrimitive(formula, dtype, autocast, gradient, reference, doc), check, samples)
+
+
+def _registered_as(name: str, made: CustomPrimitive, check: bool, samples: Any) -> CustomPrimitive:
+    """The operation under its name; the one that is there already, where it is the same."""
     with _lock:
         before = _registered.get(name)
         if before is not None:

@@ -68,6 +68,7 @@ WRONG = [
     (lambda: F.linear_cross_entropy(x[0], w, indices[0]), RuntimeError, r"needs an input \(N, features\).*\[4\]"),
     (lambda: F.linear_cross_entropy(x, w, indices[:, 0]), RuntimeError, r"\[7, 2, 3\], got \[7, 3\]"),
     (lambda: F.linear_cross_entropy(x, w, indices[:6]), ValueError, r"\[7, 2, 3\], got \[6, 2, 3\]"),
+    (lambda: F.linear_cross_entropy(x[0], w[:, 0, 0], indices[:, 0]), RuntimeError, r"shape \[\], got \[7, 3\]"),
     (lambda: F.linear_cross_entropy(x, w, indices, b[:, 0]), RuntimeError, r"linear_bias.*\[5, 3\].*\[5, 2, 3, 4\]"),
     (lambda: F.linear_cross_entropy(x[None], w, indices), RuntimeError, r"\[1, 7, 4\]; flatten"),
     (lambda: F.linear_cross_entropy(x[:, :3], w, indices), RuntimeError, "last size"),

@@ -26,6 +26,7 @@ from netcl.ops.losses.targets import (
     check_class_weight,
     ignored_class,
     in_range,
+    kind_of_misfit,
     reduced_rows,
     sums_of,
     without_elements,
@@ -115,8 +116,8 @@ def _check_target(input: Tensor, weight: Tensor, target: Tensor, smoothing: floa
         raise RuntimeError(f"{name}: expected class indices of dtype int64, got {target.dtype}; convert with .long()")
     wanted = (*input.shape[:-1], *weight.shape[1:-1])
     if tuple(target.shape) != wanted:
-        error = RuntimeError if wanted[:1] == tuple(target.shape[:1]) else ValueError
-        raise error(
+        logits = (*input.shape[:-1], *weight.shape[:-1])
+        raise kind_of_misfit(logits, tuple(target.shape))(
             f"{name}: input of shape {list(input.shape)} and linear_weight of shape {list(weight.shape)} need class "
             f"indices of shape {list(wanted)}, got {list(target.shape)}"
         )

@@ -80,6 +80,59 @@ def test_binary_losses_hold_at_any_magnitude(device):
         close(found.numpy(), slope, f"case {number}", 1e-6, 1e-37)
 
 
+def test_probabilities_of_0_and_1_cost_100_at_most_as_in_pytorch(device, torch):
+    x = np.float32([0, 1, 0, 1, 0, 1, 1e-45, 1e-38, 1 - 2**-24, 0.5])
+    y = np.float32([0, 0, 1, 1, 0.5, 0.5, 1, 1, 0, 1])
+    found = []
+    for module, functional in ((nc, F), (torch, torch.nn.functional)):
+        a = module.tensor(x, requires_grad=True)
+        losses = functional.binary_cross_entropy(a, module.tensor(y), reduction="none")
+        losses.sum().backward()
+        found.append((losses.detach().numpy(), a.grad.numpy()))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-6)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-6)
+    np.testing.assert_array_equal(found[0][0][:4], [0, 100, 100, 0])
+
+
+def test_where_two_formulas_meet_the_slope_is_pytorchs(device, torch):
+    """At a kink, a threshold, a margin that is just kept, a variance of just eps, a probability of 0."""
+    e, margin = np.float32([-2, -1, -0.5, 0, 0.5, 1, 2]), {"margin": 0.5}
+    signs = np.float32([1, -1, 1, -1, 1, -1, 1])
+    found = []
+    for module, functional in ((nc, F), (torch, torch.nn.functional)):
+        numbers = []
+
+        def add(name, *others, module=module, functional=functional, numbers=numbers, given=e, **options):
+            x = module.tensor(given, requires_grad=True)
+            rest = [module.tensor(np.float32(other) + 0 * given) for other in others]
+            losses = getattr(functional, name)(x, *rest, **options, reduction="none")
+            (slope,) = module.autograd.grad(losses.sum(), x)
+            numbers.append((name, losses.detach().numpy(), slope.numpy()))
+
+        add("l1_loss", 0)
+        for number in (0.5, 1.0):
+            add("smooth_l1_loss", 0, beta=number)
+            add("huber_loss", 0, delta=number)
+        for kind in (signs, -signs, 0):
+            add("hinge_embedding_loss", kind, **margin)
+        add("margin_ranking_loss", 0, signs, **margin)
+        add("margin_ranking_loss", 0, -signs, **margin)
+        add("gaussian_nll_loss", 0, np.abs(e), eps=0.5)
+        add("kl_div", np.maximum(e, 0))
+        add("poisson_nll_loss", np.abs(e), full=True)
+        add("soft_margin_loss", signs)
+        add("binary_cross_entropy_with_logits", e > 0, given=np.float32([-1e4, -104, -1, 0, 1, 104, 1e4]))
+        rows = module.tensor([[1.0, 0.0, 0.5, 1.5]], requires_grad=True)
+        for p in (1, 2):
+            losses = functional.multi_margin_loss(rows, module.tensor([0]), p=p, margin=0.5, reduction="none")
+            (slope,) = module.autograd.grad(losses.sum(), rows)
+            numbers.append(("multi_margin_loss", losses.detach().numpy(), slope.numpy()))
+        found.append(numbers)
+    for ours, theirs in zip(*found, strict=True):
+        for mine, wanted in zip(ours[1:], theirs[1:], strict=True):
+            np.testing.assert_allclose(mine, wanted, rtol=1e-6, atol=1e-12, err_msg=ours[0])
+
+
 def test_rows_of_huge_infinite_and_missing_logits(place, torch):
     rows = np.float32(
         [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 from netcl.codegen import expressions as cl
 from netcl.codegen import index as ix
 from netcl.codegen.accesses import loads, overwritable, position, reach
 from netcl.codegen.emitter import Emitter, Scope, Value
-from netcl.codegen.ir import KernelSource, Layout, Node, Shape, contiguous_strides, indent
+from netcl.codegen.ir import KernelSource, Layout, Node, Shape, contiguous_strides, indent, walk
 from netcl.codegen.reductions import accumulator_dtype, combine, fold, identity
 from netcl.codegen.targets import TURNS, Target
 from netcl.codegen.totals import Partial, partials_in, partials_out, scratch_words
@@ -63,17 +64,10 @@ class Rows:
     def _reaches(self) -> list[int]:
         """How far from its first element anything lies that the kernel may touch, and what it counts to on the way."""
         bindings = self.kernel.bindings
-        stack = [*(r.node for r in self.kernel.reductions), *(node for node, _ in self.kernel.outputs)]
-        seen = set(stack)
-        reaches = [prod(self.kernel.shape)]
-        reaches += [reach(node.shape, layout.strides) for node, layout in bindings.items()]
-        while stack:
-            node = stack.pop()
-            reaches.append(prod(node.shape))
-            new = {n for n in node.src if node not in bindings} - seen
-            seen |= new
-            stack.extend(new)
-        return reaches
+        results = [*(r.node for r in self.kernel.reductions), *(node for node, _ in self.kernel.outputs)]
+        computed = [prod(node.shape) for node in walk(results, bindings.__contains__)]
+        read = [reach(node.shape, layout.strides) for node, layout in bindings.items()]
+        return [prod(self.kernel.shape), *computed, *read]
 
     def _choose_loops(self) -> None:
         shape = self.kernel.shape
@@ -105,15 +99,17 @@ class Rows:
         """Whether the last inner axis is the contiguous one in most of the memory that the kernel touches."""
         last_inner, last_outer = f"d{self.inner[-1]}", f"d{self.outer[-1]}"
         votes = 0
-        for offset, size in self._offsets():
+        for offset, size in self._offsets:
             votes += size * ((offset.coefficient(last_inner) == 1) - (offset.coefficient(last_outer) == 1))
         return votes >= 0
 
+    @cached_property
     def _offsets(self) -> list[tuple[ix.Index, int]]:
         """The memory positions of all loads and stores, with the sizes of the arrays."""
         stores = [(node, position(at, contiguous_strides(node.shape))) for node, at in self.kernel.outputs]
-        return [(at, prod(node.shape)) for node, at in [*self._loads(), *stores]]
+        return [(at, prod(node.shape)) for node, at in [*self._loads, *stores]]
 
+    @cached_property
     def _loads(self) -> list[tuple[Node, ix.Index]]:
         roots = [(r.node.src[0], r.source) for r in self.kernel.reductions] + self.kernel.outputs
         return loads(roots, {r.node for r in self.kernel.reductions}, self.kernel.bindings)
@@ -121,7 +117,7 @@ class Rows:
     def _merge(self, axes: list[int]) -> int:
         """How many trailing axes of the class can be one loop with every access affine in it."""
         shape = self.kernel.shape
-        offsets = [offset for offset, _ in self._offsets()]
+        offsets = [offset for offset, _ in self._offsets]
         merged = min(1, len(axes))
         for count in range(2, len(axes) + 1):
             chosen = axes[len(axes) - count :]
@@ -437,7 +433,7 @@ class Rows:
         """Results of a map may lie in an operand's memory, and so may row results where one work-item has the row."""
         if self.kernel.inner and self.gpu:
             return set()
-        return overwritable(self.row_outputs, self._loads())
+        return overwritable(self.row_outputs, self._loads)
 
     def _head(self) -> list[str]:
         """Declarations at the top of the kernel."""

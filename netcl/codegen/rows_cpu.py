@@ -217,7 +217,7 @@ class CpuRows(Rows):
             return False
         along, across = f"d{self.vector_axes[-1]}", f"d{self.row_axes[-1]}"
         return any(
-            at.coefficient(across) == 1 and at.coefficient(along) not in (0, 1) for _, at in self._loads()
+            at.coefficient(across) == 1 and at.coefficient(along) not in (0, 1) for _, at in self._loads
         )
 
     def _tiles(self, vectors: list[str]) -> list[str]:

@@ -71,6 +71,10 @@ class Replay:
             for container in watch.containers
             if container.managed and isinstance(container.holder, dict) and recorded.effects
         ]
+        effects = list(enumerate(recorded.effects, 1))
+        self.unmade = [None] * len(effects)
+        self.making = [(place, effect) for place, effect in effects if not effect.keys and not effect.args]
+        self.repeated = [item for item in effects if item not in self.making]
         self.directs = recorded.directs
         self.last: Direct | None = None
         self.simple: list[tuple[int, bool, Any]] | None
@@ -267,15 +271,14 @@ class Replay:
 
     def _effects(self, floats: list[float]) -> list[Any] | None:
         """The numbers of every effect, done again; None where one went another way."""
-        sources: list[Any] = [floats]
-        for effect in self.recorded.effects:
-            if not effect.keys and not effect.args:
-                sources.append(effect.function())
-                continue
+        sources: list[Any] = [floats, *self.unmade]
+        for place, effect in self.repeated:
             collected = repeat(effect.function, effect.args, effect.graded, len(effect.keys))
             if collected.keys != effect.keys:
                 return None
-            sources.append(collected.numbers)
+            sources[place] = collected.numbers
+        for place, effect in self.making:  # last: random numbers that were drawn are not given back
+            sources[place] = effect.function()
         return sources
 
     # ---- at once ----

@@ -161,6 +161,33 @@ def test_a_parameter_is_written_to_before_a_result_with_a_graph_is_made_of_it() 
         result.backward()
 
 
+def test_a_recording_that_turns_out_not_to_fit_draws_no_random_numbers() -> None:
+    def losses(jit: Callable) -> tuple[list[float], Any]:
+        nc.manual_seed(2)
+        model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.3))
+        optimizer = nc.optim.Adam(model.parameters(), lr=0.05)
+        x = nc.ones(6, 4)
+
+        @jit
+        def step(x: Any) -> Any:
+            optimizer.zero_grad()
+            loss = (model(x) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        found = []
+        for number in range(9):
+            if number in (4, 6):  # from here on, the bias has taken more steps than the weight
+                model[0].weight.requires_grad_(number == 6)
+            found.append(step(x).item())
+        return found, step
+
+    compiled, step = losses(nc.jit_compile)
+    assert compiled == losses(lambda function: function)[0]
+    assert step.cache_info().hits > 0
+
+
 def test_second_derivatives_raise() -> None:
     square = nc.jit_compile(lambda x: (x**3).sum())
     x = nc.tensor([1.0, 2.0], requires_grad=True)

@@ -22,7 +22,7 @@ from netcl.graph.transfer import upload
 from netcl.graph.value import Trace, Value, record_scalar, record_with_numbers, scalar_records
 from netcl.jit.direct import Direct
 from netcl.jit.recorded import Recorded
-from netcl.jit.watch import equal
+from netcl.jit.watch import Container, equal, is_plain
 from netcl.ops.host_data import from_data
 from netcl.storage import joined, seen_as_before, seen_by_others, seen_through, sharing
 from netcl.tensor import Tensor
@@ -118,6 +118,19 @@ class Replay:
         for container, key, _, _ in recorded.places:
             self.volatile.setdefault(id(container), set()).add(key)
             container.content[container.keys.index(key)] = None
+        managed = [c for c in recorded.watch.containers if c.managed]
+        self.structures = [
+            (
+                c,
+                [
+                    (k, item)
+                    for k, item in zip(c.keys, c.content, strict=True)
+                    if item is not None and not is_plain(item)
+                ],
+            )
+            for c in managed
+        ]
+        self.states = [(c.holder, c.content) for c in managed if c.keys and all(isinstance(k, Tensor) for k in c.keys)]
         watched = [c for c in recorded.watch.containers if not c.managed]
         self.announced = [c for c in watched if c.announced]
         rest = [c for c in watched if not c.announced]
@@ -142,6 +155,9 @@ class Replay:
                 return None
         for array, content in recorded.arrays:
             if array.tobytes() != content:
+                return None
+        for holder, owned in self.states:
+            if len(holder) != len(owned) or not all(map(is_, holder.values(), owned)):
                 return None
         if not self._same_code():
             return None
@@ -217,9 +233,17 @@ class Replay:
         for container in self.announced:
             if not container.same(self.volatile.get(id(container), _NONE)):
                 return False
+        if not all([self._holds(container, items) for container, items in self.structures]):
+            return False
         if self.sharing is not None and sharing([tensors[number] for number in self.used]) != self.sharing:
             return False
         return all(self._as_before(number, tensor) for number, tensor in enumerate(tensors))
+
+    def _holds(self, container: Container, items: list[tuple]) -> bool:
+        """Whether an optimizer or scheduler holds the objects that it held: numbers are computed anew, tensors not."""
+        keys, content = container.now()
+        held = dict(zip(keys, content, strict=True))
+        return len(held) == len(container.keys) and all(held.get(key) is item for key, item in items)
 
     def _as_before(self, number: int, tensor: Tensor) -> bool:
         hooked = bool(tensor._hooks or tensor._accumulate_hooks)

@@ -146,6 +146,13 @@ class Container:
         return f"{self.label}[{'a tensor' if isinstance(key, Tensor) else repr(key)}]"
 
 
+def is_plain(item: Any) -> bool:
+    """Whether something is numbers and text, at any depth."""
+    if isinstance(item, dict):
+        item = list(item.values())
+    return all(map(is_plain, item)) if isinstance(item, (list, tuple)) else isinstance(item, CONSTANTS)
+
+
 def _equal_or_same(new: Any, old: Any) -> bool:
     return new is old or equal(new, old)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from netcl.autograd.tape import enable_grad
 from netcl.core import dtypes, launch
-from netcl.graph.effects import effect, has_gradient, numbers_of
+from netcl.graph.effects import effect, has_gradient, numbers_of, surroundings
 from netcl.graph.primitives import composite
 from netcl.graph.value import Value, _pending, flush_thread, record_many
 from netcl.optim.counts import apart, built, found_inf, skipped_where, skipping
@@ -53,6 +53,11 @@ class Optimizer:
         if "step" in cls.__dict__:
             cls.step = _with_hooks(cls.__dict__["step"])  # type: ignore[method-assign]
 
+    def __setattr__(self, name: str, item: Any) -> None:
+        object.__setattr__(self, name, item)
+        if name in ("state", "param_groups"):  # compiled functions hold on to what is in them
+            surroundings.changes += 1
+
     # ---- groups ----
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -86,6 +91,7 @@ class Optimizer:
         group["params"] = members
         self._check(group)
         self.param_groups.append(group)
+        surroundings.changes += 1
 
     def _check(self, group: dict[str, Any]) -> None:
         """Raise ValueError for options that can't be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import threading
 import time
@@ -754,6 +755,51 @@ def test_a_view_in_memory_of_its_own_is_told_of_a_step(device) -> None:
         step(x)
         assert row.tolist() == weight.detach()[1].tolist()
     assert step.cache_info().traced == 0
+
+
+def _exchange_state(how: str, optimizer: Any, weight: Any, saved: dict) -> None:
+    if how == "load_state_dict":
+        optimizer.load_state_dict(saved)
+    elif how == "clear":
+        optimizer.state.clear()
+    elif how == "one parameter's":
+        optimizer.state[weight] = {}
+    elif how == "one tensor":
+        optimizer.state[weight]["exp_avg"] = nc.ones(*weight.shape)
+    elif how == "betas":
+        optimizer.param_groups[0]["betas"] = (0.5, 0.5)
+    else:
+        optimizer.add_param_group({"params": [], "lr": 1.0})
+        optimizer.param_groups[0]["weight_decay"] = 0.5
+
+
+@pytest.mark.parametrize(
+    "how", ["load_state_dict", "clear", "one parameter's", "one tensor", "betas", "add_param_group"]
+)
+def test_state_of_an_optimizer_is_exchanged_between_calls(how: str) -> None:
+    def run(jit: Any) -> list[list[float]]:
+        nc.manual_seed(2)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2))
+        optimizer = nc.optim.Adam(model.parameters(), lr=0.05)
+        x, found = nc.randn(6, 4), []
+
+        @jit
+        def step(x: Any) -> None:
+            optimizer.zero_grad()
+            (model(x) ** 2).mean().backward()
+            optimizer.step()
+
+        for number in range(8):
+            if number == 2:
+                saved = copy.deepcopy(optimizer.state_dict())
+            if number == 5:
+                _exchange_state(how, optimizer, model[0].weight, saved)
+            step(x)
+            found.append([p.detach().sum().item() for p in model.parameters()])
+        found += [own["exp_avg"].sum().item() for own in optimizer.state.values()]
+        return found
+
+    assert run(nc.jit_compile) == run(lambda function: function)
 
 
 def test_functions_of_which_only_numbers_remain(device) -> None:

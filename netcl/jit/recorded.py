@@ -22,18 +22,14 @@ from netcl.core.device import Device
 from netcl.core.dtypes import DType
 from netcl.graph import value as tracing
 from netcl.graph.flags import Site, keep_site
-from netcl.graph.live import Live, plain
+from netcl.graph.live import Live, evaluator, plain
 from netcl.graph.primitives import composite
 from netcl.graph.value import Trace, Value
-from netcl.jit.recorder import Recorder, evaluate
+from netcl.jit.recorder import CannotRepeat, Recorder, evaluate
 from netcl.jit.signature import hooks_of
 from netcl.jit.watch import CONSTANTS, LARGEST_ARRAY, Container, Watch
 from netcl.storage import sharing
 from netcl.tensor import Size, Tensor
-
-
-class CannotRepeat(Exception):
-    """The function does something that a replay would not do again."""
 
 
 class Unsettled(CannotRepeat):
@@ -327,7 +323,10 @@ class Analysis:
         if isinstance(item, Tensor):
             number = self.watch.number(item)
             return ("tensor", number) if number is not None else ("new", self._made(item))
+        if type(item) is list:
+            item = self.recorder.list_of_numbers(item) or item
         if type(item) is Live:
+            evaluator(item)(self.recorder.sources(self.recorder.floats))  # raises where a replay can't
             return "live", item
         if isinstance(item, (*CONSTANTS, DType, Device, np.generic, Size)):
             return "same", item
@@ -406,6 +405,7 @@ class Analysis:
         scalars = trace.scalars[self.first_scalar :]
         recorded.numbers = list(scalars)
         recorded.compute = evaluate(scalars)
+        recorded.compute(self.recorder.sources(self.recorder.floats))  # raises where a replay can't
         recorded.constants = [None if type(n) in (Live, Site) else n for n in scalars]
         for number in scalars:
             if type(number) is Site:

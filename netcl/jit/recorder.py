@@ -29,6 +29,10 @@ _tokens = itertools.count(1)
 _QUIET = ("input", "scalar", "literal", "item")  # records that effects may add beside their updates, and views
 
 
+class CannotRepeat(Exception):
+    """The function does something that a replay would not do again."""
+
+
 class Effect:
     """Host work that a replay repeats: a function, its arguments, and how it went."""
 
@@ -67,6 +71,10 @@ class Recorder:
         self.hooked: list[list[Any]] = []  # the hooks of each tensor
         self.sharing: list[tuple] = []  # which tensors share elements, before
         self.gradients: list[Tensor | None] = []
+        self.floats: list[float] = []  # the arguments
+        self.veiled: list[tuple] = []  # numbers of optimizers: (container, key, what stands for it, the number)
+        self.lists: dict[int, tuple] = {}  # lists of them, and how a replay finds them
+        self.fresh = [True]  # whether what stands for them now is what they are at the end
         self.contents: list[Any] = []  # of arrays, and the states of generators
         self.managed: list[Any] = []  # the effects' own numbers, to see that nobody else changes them
         self.trace: Trace | None = None
@@ -103,6 +111,7 @@ class Recorder:
         self.contents = self._contents()
         self._renew_floats()
         self.managed = self.managed_numbers()
+        self._veil()
         self.first_node = next(tape._numbers)
         self._starts = {id(t): t.sizes() for t in _pending.traces.values()}
         _pending.recorder = self
@@ -110,6 +119,7 @@ class Recorder:
     def end(self) -> None:
         """The end of the function."""
         _pending.recorder = None
+        self._unveil()
         traces = [t for t in _pending.traces.values() if len(t.records) > self._starts.get(id(t), (0, 0, 0))[0]]
         if len(traces) > 1:
             self.give_up("it works on several devices")
@@ -136,6 +146,43 @@ class Recorder:
         for array, line in self.passing:
             if array() is not None:
                 self.give_up(f"it makes a tensor of an array that may change, at {line}")
+
+    def _veil(self) -> None:
+        """The function finds numbers of optimizers and schedulers as such that tell where they are used."""
+        self.fresh = fresh = [True]
+
+        def looked(asked: Any) -> None:
+            self.give_up("it looks at a number of an optimizer or scheduler")
+
+        def veil(holder: Any, key: Any, read: Callable[[], Any]) -> None:
+            number = holder[key]
+            if type(number) in (int, float):
+                holder[key] = live = Live(number, _reader(read, fresh), looked)
+                self.veiled.append((holder, key, live, number))
+
+        for container in self.watch.containers:
+            if container.managed and isinstance(container.holder, dict):
+                for key, item in list(container.holder.items()):
+                    if type(item) is list:  # rates; it may be another list at the next call
+                        self.lists[id(item)] = item, _reader(lambda c=container, k=key: c.get(k), fresh)  # type: ignore[misc]
+                        for place in range(len(item)):
+                            veil(item, place, lambda c=container, k=key, p=place: c.get(k)[p])  # type: ignore[misc]
+                    elif not (isinstance(key, str) and key.startswith("_")):
+                        veil(container.holder, key, lambda c=container, k=key: c.get(k))  # type: ignore[misc]
+
+    def list_of_numbers(self, item: Any) -> Live | None:
+        """What a replay returns in the place of a list that an optimizer or scheduler holds."""
+        known = self.lists.get(id(item))
+        return None if known is None else Live(item, known[1], lambda asked: None)
+
+    def _unveil(self) -> None:
+        """The numbers themselves again, where the function has not put others."""
+        self.fresh[0] = _pending.recorder is None  # at the end
+        for holder, key, live, number in self.veiled:
+            there = key < len(holder) if type(holder) is list else key in holder
+            if there and holder[key] is live:
+                holder[key] = number
+        self.veiled = []
 
     def _renew_floats(self) -> None:
         """Numbers of optimizers become objects of their own: what is put there is another, even if it is equal."""
@@ -260,12 +307,14 @@ class Recorder:
             else:
                 self.asked.append(asked)
 
+        self.floats.append(number)
         return Live(number, lambda numbers: numbers[0][place], looked)
 
     def effect(self, function: Callable, args: tuple) -> Any:
         """An effect with operations of its own, which go through effect_numbers."""
         if any(isinstance(argument, Tensor) for argument in args):
             self.give_up("an optimizer or scheduler gets a tensor")
+        self._unveil()
         self._check_managed()
         self.current = effect = Effect(function, args)
         self.effects.append(effect)
@@ -281,6 +330,7 @@ class Recorder:
                 if op not in _QUIET and op not in names and op not in LAYOUT:
                     self.unsettled = f"{getattr(function, '__qualname__', function)} computes {op} on its own"
         self.managed = self.managed_numbers()
+        self._veil()
         return result
 
     def effect_numbers(self, key: Any, numbers: Sequence[float]) -> Sequence[Any]:
@@ -334,6 +384,17 @@ class Recorder:
             self.give_up(f"it makes a tensor of an array that may change, at {user_line()}")
         elif id(last) not in self.watch.arrays:
             self.passing.append((ref(last), user_line()))
+
+
+def _reader(read: Callable[[], Any], fresh: list[bool]) -> Callable[[Sequence[Any]], Any]:
+    """What a replay reads a number of an optimizer by: when all effects have been repeated."""
+
+    def number(sources: Sequence[Any]) -> Any:
+        if not fresh[0]:
+            raise CannotRepeat("it uses a number of an optimizer or scheduler that is another one afterwards")
+        return read()
+
+    return number
 
 
 def _digest(array: np.ndarray) -> bytes:

@@ -757,6 +757,49 @@ def test_a_view_in_memory_of_its_own_is_told_of_a_step(device) -> None:
     assert step.cache_info().traced == 0
 
 
+@pytest.mark.parametrize("use", ["returned", "in a result", "before the step", "asked", "by hand"])
+def test_numbers_of_optimizers_that_a_function_reads(use: str) -> None:
+    def run(jit: Any) -> tuple[list[Any], Any]:
+        weight = nn.Parameter(nc.ones(2))
+        optimizer = nc.optim.Adam([weight], lr=0.5)
+        schedule = nc.optim.lr_scheduler.StepLR(optimizer, 3, 0.5)
+
+        @jit
+        def step(x: Any) -> Any:
+            group = optimizer.param_groups[0]
+            optimizer.zero_grad()
+            loss = (weight * x).sum()
+            if use == "before the step":
+                loss = loss * group["lr"]
+            loss.backward()
+            if use == "by hand":
+                with nc.no_grad():
+                    weight.sub_(weight.grad * group["lr"])
+            else:
+                optimizer.step()
+            schedule.step()
+            if use == "in a result":
+                return weight * schedule.get_last_lr()[0]
+            if use == "asked" and schedule.last_epoch > 4:
+                return weight.detach() * 2
+            return schedule.get_last_lr(), group["lr"], schedule.last_epoch
+
+        found = []
+        for number in range(9):
+            if number == 7:
+                optimizer.param_groups[0]["lr"] = 0.25
+            result = step(nc.ones(2))
+            found += [result.tolist() if isinstance(result, nc.Tensor) else result, weight.tolist()]
+        return found, step
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled, step = run(nc.jit_compile)
+        assert compiled == run(lambda function: function)[0]
+    if use == "returned":
+        assert step.cache_info().hits >= 6
+
+
 def _exchange_state(how: str, optimizer: Any, weight: Any, saved: dict) -> None:
     if how == "load_state_dict":
         optimizer.load_state_dict(saved)

@@ -367,10 +367,13 @@ def record_with_numbers(
             pending.value.realise()
 
 
+_INSIDE = ("netcl", "contextlib", "functools")
+
+
 def user_line() -> str:
-    """`file:line` of the innermost frame outside netcl."""
+    """`file:line` of the innermost frame outside netcl, and outside of what Python wraps its functions in."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "netcl":
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 

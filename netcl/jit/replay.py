@@ -199,12 +199,15 @@ class Replay:
                 return False
             if function.__kwdefaults__ is not keywords:
                 return False
-        if list(map(type, watch.objects)) != watch.kinds:
+        if watch.objects and list(map(type, watch.objects)) != watch.kinds:
             return False
         for space, size, getter, methods in watch.classes:
             if len(space) != size or not all(map(is_, getter(space), methods)):
                 return False
-        return not any([function.__dict__ for function, _ in watch.bare])
+        for function, _ in watch.bare:
+            if function.__dict__:
+                return False
+        return True
 
     def _apart(self, tensors: list[Any]) -> bool:
         """Whether tensors that were different ones still are, and those found twice are still one."""

@@ -208,6 +208,7 @@ class Watch:
             roots = [(function.__self__, "self"), *roots]
             function = function.__func__
         if isinstance(function, types.FunctionType):
+            self._seen.add(id(function))
             self._function(function, function.__name__)
         else:
             roots = [(function, getattr(function, "__name__", type(function).__name__)), *roots]

@@ -340,6 +340,20 @@ def test_warnings_name_the_users_line() -> None:
     assert caught[0].filename == __file__
 
 
+def test_a_read_inside_of_netcl_names_the_users_line() -> None:
+    weight = nn.Parameter(nc.ones(2))
+    optimizer = nc.optim.LBFGS([weight], lr=0.1)
+
+    def loss() -> Any:
+        optimizer.zero_grad()
+        found = (weight**2).sum()
+        found.backward()
+        return found
+
+    with pytest.warns(nc.JitWarning, match=r"reads a tensor's value at .*test_state\.py"):
+        nc.jit_compile(lambda: optimizer.step(loss))()
+
+
 def test_numpy_arguments_are_traced() -> None:
     function = nc.jit_compile(lambda a: nc.tensor(a) * 2)
     array = np.ones(2, np.float32)

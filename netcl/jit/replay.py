@@ -204,10 +204,7 @@ class Replay:
         for space, size, getter, methods in watch.classes:
             if len(space) != size or not all(map(is_, getter(space), methods)):
                 return False
-        for function, _ in watch.bare:
-            if function.__dict__:
-                return False
-        return True
+        return not any([function.__dict__ for function, _ in watch.bare])
 
     def _apart(self, tensors: list[Any]) -> bool:
         """Whether tensors that were different ones still are, and those found twice are still one."""

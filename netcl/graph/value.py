@@ -9,7 +9,6 @@ The tuple of records is the plan's key. Nothing here touches the device.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from netcl.codegen.ir import Shape
 from netcl.core import launch
 from netcl.core.dtypes import ALL, DType
+from netcl.core.warning import user_frame
 from netcl.graph.live import plain
 from netcl.graph.primitives import TABLE
 
@@ -367,14 +367,9 @@ def record_with_numbers(
             pending.value.realise()
 
 
-_INSIDE = ("netcl", "contextlib", "functools")
-
-
 def user_line() -> str:
-    """`file:line` of the innermost frame outside netcl, and outside of what Python wraps its functions in."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
-        frame = frame.f_back
+    """`file:line` of the innermost frame outside netcl."""
+    frame, _ = user_frame()
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 

@@ -234,8 +234,8 @@ def counting_in_an_array(jit: Callable) -> tuple:
     return lambda number: step(X), counts.tolist, step
 
 
-def an_array_with_many_elements(jit: Callable) -> tuple:
-    table = np.zeros(5000)
+def an_array_with_many_elements(jit: Callable, size: int = 5000) -> tuple:
+    table = np.zeros(size)
 
     step = jit(lambda x: x * float(table[4000]))
 
@@ -247,15 +247,7 @@ def an_array_with_many_elements(jit: Callable) -> tuple:
 
 
 def a_huge_array(jit: Callable) -> tuple:
-    table = np.zeros(1 << 18)
-
-    step = jit(lambda x: x * float(table[4000]))
-
-    def call(number: int) -> Any:
-        table[4000] = number // 2
-        return step(X)
-
-    return call, lambda: 0, step
+    return an_array_with_many_elements(jit, 1 << 18)
 
 
 def a_part_of_an_array(jit: Callable) -> tuple:

@@ -33,13 +33,13 @@ class Direct:
         self.writes = [w for w in recorded.writes if w[0] not in stays]
         self.passed_on = any(w[1][0] == "result" and w[1][1] in dict(self.in_place) for w in self.writes)
         own = set(range(operands, operands + plan.memory.slots)).union(taken)
+
+        def by_itself(result: Sequence[Any]) -> bool:
+            return result[0] in own and _whole(*result[1:3])
+
         new = [(k, *recorded.metas[k], result) for k, *result in results if k not in kept]
-        self.new = [item for item in new if not (item[3][0] in own and _whole(*item[3][1:3]))]
-        self.whole = [
-            (k, shape, dtype, result[0], result[3])
-            for k, shape, dtype, result in new
-            if result[0] in own and _whole(*result[1:3])
-        ]
+        self.new = [item for item in new if not by_itself(item[3])]
+        self.whole = [(k, shape, kind, r[0], r[3]) for k, shape, kind, r in new if by_itself(r)]
         packers = plan.scalar_packers
         self.packed = [pack(peek(n)) for pack, n in zip(packers, recorded.numbers, strict=True)]
         self.moving = [(k, packers[k], evaluator(n)) for k, n in enumerate(recorded.numbers) if type(n) is Live]

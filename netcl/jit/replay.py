@@ -218,15 +218,18 @@ class Replay:
             if not self._as_before(number, tensors[number]):
                 return False
         if not self.roaming:
-            return not self.sharing or sharing([tensors[number] for number in self.used]) == self.sharing
+            return not self.sharing or self._shares_as_before(tensors)
         roaming = {id(tensors[number]) for number in self.roaming}
         if len(roaming) != len(self.roaming) or not roaming.isdisjoint(self.own):
             return False
         if self.sharing is None:
             return True
         if self.sharing or any([tensors[number]._storage is not None for number in self.roaming]):
-            return sharing([tensors[number] for number in self.used]) == self.sharing
+            return self._shares_as_before(tensors)
         return True
+
+    def _shares_as_before(self, tensors: list[Any]) -> bool:
+        return sharing([tensors[number] for number in self.used]) == self.sharing
 
     def _unchanged(self, tensors: list[Any]) -> bool:
         """Compare what announces its changes."""
@@ -235,7 +238,7 @@ class Replay:
                 return False
         if not all([self._holds(container, items) for container, items in self.structures]):
             return False
-        if self.sharing is not None and sharing([tensors[number] for number in self.used]) != self.sharing:
+        if self.sharing is not None and not self._shares_as_before(tensors):
             return False
         return all(self._as_before(number, tensor) for number, tensor in enumerate(tensors))
 

@@ -87,8 +87,11 @@ class Generator:
         raw = np.asarray(state.detach().numpy() if isinstance(state, Tensor) else state)
         if raw.dtype != np.uint8 or raw.size != _STATE.size + 4 * 624 or raw[:8].tobytes() != _MARK:
             raise RuntimeError("set_state: expected the uint8 tensor that get_state returned")
-        _, seed, calls, position, cached, is_cached = _STATE.unpack(raw.tobytes()[: _STATE.size])
-        key = np.frombuffer(raw.tobytes()[_STATE.size :], "<u4").astype(np.uint32)
+        return self._restore(raw.tobytes())
+
+    def _restore(self, state: bytes) -> Generator:
+        _, seed, calls, position, cached, is_cached = _STATE.unpack(state[: _STATE.size])
+        key = np.frombuffer(state[_STATE.size :], "<u4").astype(np.uint32)
         with self.lock:
             self._seed, self._calls = seed, calls
             self.engine.state = (key, position, cached if is_cached else None)
@@ -114,7 +117,7 @@ class Generator:
 
 def _restored(device: Any, state: bytes) -> Generator:
     """Undo pickling."""
-    return Generator(device).set_state(np.frombuffer(state, np.uint8))
+    return Generator(device)._restore(state)
 
 
 default_generator = Generator()
@@ -176,7 +179,7 @@ def dropout_key() -> tuple[int, int]:
     recorder = _pending.recorder
     count = prod([one.size for one in sampled_maps()]) if active.maps else 1
     key = partial(default_generator.device_key, count)
-    return drawn(key if recorder is None else partial(recorder.numbers, key))
+    return drawn(key if recorder is None else partial(recorder.numbers, key, default_generator))
 
 
 def stream_of(generator: Generator | None, per_sample: bool = False) -> Generator:

@@ -21,7 +21,7 @@ from netcl.core.dtypes import DType
 from netcl.graph.batching import active
 from netcl.graph.effects import surroundings
 from netcl.graph.transfer import to_host
-from netcl.graph.value import Value
+from netcl.graph.value import Value, _pending
 
 _new = object.__new__
 
@@ -345,7 +345,8 @@ class Tensor:
             raise RuntimeError(
                 f"a tensor with {self.numel()} elements cannot be converted to a scalar; index or reduce it first"
             )
-        return to_host(self._value).reshape(()).item()
+        recorder = _pending.recorder
+        return to_host(self._value).reshape(()).item() if recorder is None else recorder.item(self._value)
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers, or one number. Runs what is pending, and waits."""

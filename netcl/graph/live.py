@@ -126,13 +126,21 @@ def _unary(function: Callable) -> Callable:
 
 
 def _compared(function: Callable) -> Callable:
-    """A comparison with a plain number: the recording is good for numbers of which the same can be said."""
+    """A comparison with a number: the recording is good for numbers of which the same can be said."""
 
     def compare(self: Live, other: Any) -> Any:
-        if type(other) not in (int, float, bool):
-            return function(plain(self), plain(other))
-        evaluate, outcome = self._evaluate, function(self._value, other)
-        self._looked(lambda numbers: function(evaluate(numbers), other) == outcome)
+        if type(other) not in (Live, int, float, bool):
+            return function(plain(self), other)
+        of_self = self._evaluate
+        of_other = other._evaluate if type(other) is Live else lambda numbers: other
+        outcome = function(self._value, peek(other))
+
+        def asked(numbers: Sequence[Any]) -> bool:
+            return function(of_self(numbers), of_other(numbers)) == outcome
+
+        self._looked(asked)
+        if type(other) is Live:
+            other._looked(asked)
         return outcome
 
     return compare

@@ -16,11 +16,11 @@ from netcl.core.device import current_device
 from netcl.core.warning import warn
 from netcl.graph.batching import active
 from netcl.graph.value import _pending, flush_thread
-from netcl.jit.recorded import Analysis, CannotRepeat, Recorded, Unsettled
+from netcl.jit.recorded import Analysis, Recorded
 from netcl.jit.recorder import Recorder
 from netcl.jit.replay import MISMATCH, Replay
 from netcl.jit.signature import Arguments, named_leaves, plain_items, with_floats
-from netcl.jit.watch import TooMuch, Watch
+from netcl.jit.watch import CannotRepeat, TooMuch, Unsettled, Watch
 
 LIMIT = 16  # kinds of call that are recorded for one function
 ATTEMPTS = 3  # calls in which state may still be made before a function is given up
@@ -65,6 +65,7 @@ class Compiled:
         self._lock = threading.RLock()
         self._hits = self._recorded = self._traced = 0
         self._limited = False
+        self._lines: set[str] = set()  # where it reads values
         compiled_functions.add(self)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
@@ -202,7 +203,9 @@ class Compiled:
             return None
         if not self._confirmed(entry, recorded):
             return None
-        if recorded.directs:
+        for line in recorder.lines:
+            self._split_at(line)
+        if recorded.directs and not recorder.lines:
             results.clear()
             recorder.roll_back()
             assert recorder.trace is not None
@@ -223,6 +226,14 @@ class Compiled:
         entry.attempts = 0
         entry.waiting = None
         return True
+
+    def _split_at(self, line: str) -> None:
+        """A value is read in a line."""
+        if self._fullgraph:
+            self._refuse(f"it reads a tensor's value at {line}")
+        if line not in self._lines:
+            self._lines.add(line)
+            self._warn(f"is split at {line}, where it reads a tensor's value: each call waits for the device there")
 
     def _refuse(self, reason: str, entry: _Entry | None = None) -> None:
         if self._fullgraph:
@@ -266,8 +277,8 @@ def jit_compile(function: Callable | None = None, *, fullgraph: bool = False) ->
     function: any callable of tensors, containers of them, Modules, optimizers and plain values: a loss, a model, a
     whole training step. Tensors, and floats among the arguments, may have other values at each call; for other shapes,
     dtypes, ints or strings it is recorded again. What it reads from closures, globals and attributes is looked at
-    before each call. A function that can't be replayed (it reads a value, or changes a list) is traced at each call,
-    and a JitWarning says why; with `fullgraph=True` that is a RuntimeError.
+    before each call. Where it reads a value with item(), it is split; one that can't be replayed (it prints a value, or
+    changes a list) is traced at each call. A JitWarning says so; with `fullgraph=True` that is a RuntimeError.
 
     >>> import netcl as nc
     >>> w = nc.tensor([2.0], requires_grad=True)

@@ -37,12 +37,12 @@ class Direct:
         def by_itself(result: Sequence[Any]) -> bool:
             return result[0] in own and _whole(*result[1:3])
 
-        new = [(k, *recorded.metas[k], result) for k, *result in results if k not in kept]
+        new = [(k, *recorded.work.metas[k], result) for k, *result in results if k not in kept]
         self.new = [item for item in new if not by_itself(item[3])]
         self.whole = [(k, shape, kind, r[0], r[3]) for k, shape, kind, r in new if by_itself(r)]
         packers = plan.scalar_packers
-        self.packed = [pack(peek(n)) for pack, n in zip(packers, recorded.numbers, strict=True)]
-        self.moving = [(k, packers[k], evaluator(n)) for k, n in enumerate(recorded.numbers) if type(n) is Live]
+        self.packed = [pack(peek(n)) for pack, n in zip(packers, recorded.work.numbers, strict=True)]
+        self.moving = [(k, packers[k], evaluator(n)) for k, n in enumerate(recorded.work.numbers) if type(n) is Live]
         self.layouts: list[tuple] = []
         self.free: list[int] = []
         self.settings: tuple = ()

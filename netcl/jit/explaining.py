@@ -9,10 +9,10 @@ from typing import Any
 from netcl.graph.explain import explain_call
 from netcl.graph.reports import Explanation
 from netcl.jit.compiler import CacheInfo, Compiled, compiled_functions
-from netcl.jit.recorded import Analysis, CannotRepeat
+from netcl.jit.recorded import Analysis
 from netcl.jit.recorder import Recorder
 from netcl.jit.signature import Arguments
-from netcl.jit.watch import TooMuch, Watch
+from netcl.jit.watch import CannotRepeat, TooMuch, Watch
 from netcl.random import fork_rng
 from netcl.tensor import Tensor
 
@@ -36,8 +36,10 @@ def explain(function: Callable, *args: Any, **kwargs: Any) -> Explanation:
         watch.explore_call(function, arguments.tensors, arguments.objects, _names(function, args, kwargs))
     except TooMuch as error:
         print(f"not replayed: {error}")
-    found, reason = _recorded(function, watch, args, kwargs)
+    found, lines, reason = _recorded(function, watch, args, kwargs)
     print(found)
+    for line in lines:
+        print(f"\nsplit at {line}, where it reads a tensor's value")
     if reason:
         print(f"\nnot replayed: {reason}")
     return found
@@ -52,7 +54,8 @@ def _names(function: Callable, args: tuple, kwargs: dict) -> dict[int, str]:
     return {id(item): name for name, item in bound.items() if isinstance(item, Tensor)}
 
 
-def _recorded(function: Callable, watch: Watch, args: tuple, kwargs: dict) -> tuple[Explanation, str]:
+def _recorded(function: Callable, watch: Watch, args: tuple, kwargs: dict) -> tuple[Explanation, list[str], str]:
+    """What a call does, the lines that read values, and why it is not replayed, if it is not."""
     recorder = Recorder(watch)
     names = {name: tensor for name, tensor in zip(watch.names, watch.tensors, strict=True) if ".grad" not in name}
     reason: list[str] = []
@@ -74,7 +77,7 @@ def _recorded(function: Callable, watch: Watch, args: tuple, kwargs: dict) -> tu
             _, found = explain_call(run, names)
         finally:
             recorder.roll_back_all()
-    return found, reason[0] if reason else ""
+    return found, recorder.lines, reason[0] if reason else ""
 
 
 def cache_info(function: Any = None) -> CacheInfo:

@@ -1,68 +1,32 @@
-"""A recorded function as one operation: its records as plain data, expanded where a plan is made.
+"""A recorded function as one operation: what it computes, and where the results go.
 
-What a `Recorder` saw is sorted here into operands, results, and where the results go; a replay (`netcl.jit.replay`)
-records one composite in the place of all those operations. Its gradient, where something outside the function may ask
-for one, was recorded with it.
+What a `Recorder` saw is sorted here; a replay (`netcl.jit.replay`) records one composite in the place of all those
+operations. Its gradient, where something outside the function may ask for one, was recorded with it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import prod
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
 from netcl.autograd import engine, tape
 from netcl.autograd.rules import reads
-from netcl.core import dtypes
 from netcl.core.device import Device
 from netcl.core.dtypes import DType
 from netcl.graph import value as tracing
-from netcl.graph.flags import Site, keep_site
 from netcl.graph.live import Live, evaluator, plain
-from netcl.graph.primitives import composite
-from netcl.graph.value import Trace, Value
-from netcl.jit.recorder import CannotRepeat, Recorder, evaluate
+from netcl.graph.value import Value
+from netcl.jit.recorder import Recorder
+from netcl.jit.segment import Cut, Segment, Template, Work
 from netcl.jit.signature import hooks_of
-from netcl.jit.watch import CONSTANTS, LARGEST_ARRAY, Container, Watch
+from netcl.jit.watch import CONSTANTS, LARGEST_ARRAY, CannotRepeat, Container, Unsettled, Watch
 from netcl.storage import sharing
 from netcl.tensor import Size, Tensor
-
-
-class Unsettled(CannotRepeat):
-    """This call made state that will be there at the next one, which may be like those after it."""
-
-
-@dataclass(eq=False)
-class Template:
-    """Records with operands of their own: `leaves` says which record is which operand."""
-
-    records: list[tuple]
-    leaves: dict[int, int]
-    outputs: list[int]
-    metas: list[tuple]
-
-    def expand(self, operands: Sequence[Value]) -> tuple[Value, ...]:
-        """Put the records into the trace of the composite that is being expanded."""
-        trace = tracing._pending.expansion
-        assert trace is not None, "templates are expanded where plans are made"
-        places: list[int] = []
-        for local, (op, arg, positions) in enumerate(self.records):
-            leaf = self.leaves.get(local)
-            if leaf is not None:
-                places.append(trace.position(operands[leaf]))
-            else:
-                places.append(len(trace.records))
-                trace.records.append((op, arg, tuple([places[p] for p in positions])))
-        results = []
-        for local, (shape, dtype) in zip(self.outputs, self.metas, strict=True):
-            value = Value(shape, dtype, None)
-            value.trace, value.index = trace, places[local]
-            results.append(value)
-        return tuple(results)
 
 
 @dataclass(eq=False)
@@ -72,13 +36,10 @@ class Recorded:
 
     watch: Watch
     effects: list[Any]
-    sources: list[tuple] = field(default_factory=list)  # of the operands: see Recorder's origins
-    compute: Callable[[list[Any]], list[Any]] = lambda sources: []
-    numbers: list[Any] = field(default_factory=list)
-    kinds: list[str] = field(default_factory=list)  # dtypes of the numbers, by name
-    dtypes: list[Any] = field(default_factory=list)
-    constants: list[Any] = field(default_factory=list)  # the numbers that stay what they are
-    forward: Template | None = None
+    cuts: list[Cut]  # where values are read
+    work: Work  # what comes after that
+    reads: list[tuple[int, int]] = field(default_factory=list)  # results that are read in the end: (place of the
+    # number, result)
     writes: list[tuple[int, tuple]] = field(default_factory=list)  # (tensor, where its elements are)
     gradients: list[tuple[int, int | None]] = field(default_factory=list)  # (tensor, new tensor)
     places: list[tuple[Container, Any, int, int]] = field(default_factory=list)  # (container, key, old, new tensor);
@@ -95,44 +56,38 @@ class Recorded:
     arrays: list[tuple[Any, bytes]] = field(default_factory=list)  # small NumPy arrays, and what was in them
     missing: list[bool] = field(default_factory=list)  # which of them had no gradient
     gradient_pairs: list[tuple[int, int]] = field(default_factory=list)  # (tensor, its gradient, also found elsewhere)
+    generators: list[Any] = field(default_factory=list)  # what random numbers are drawn from
     flush: bool = False
-    device: Any = None
     rule: Callable | None = None
     graph_operands: list[int] = field(default_factory=list)  # those that get gradients
     live: set[int] = field(default_factory=set)  # results with a graph that is not used up
     uploaded: list[bytes] = field(default_factory=list)  # digests of what tensors were made of, inside
     confirmed: bool = True
 
+    @property
+    def works(self) -> list[Work]:
+        """All of it, in order."""
+        return [*(cut.work for cut in self.cuts), self.work]
+
     def like(self, other: Recorded) -> bool:
         """Whether two recordings are of the same work."""
-        assert self.forward is not None
-        assert other.forward is not None
         return (
-            self.forward.records == other.forward.records
-            and self.forward.outputs == other.forward.outputs
-            and self.constants == other.constants
+            len(self.cuts) == len(other.cuts)
+            and all(mine.like(its) for mine, its in zip(self.works, other.works, strict=True))
             and self.writes == other.writes
             and self.uploaded == other.uploaded
-            and len(self.sources) == len(other.sources)
         )
 
     @property
     def directs(self) -> bool:
-        """Whether a plan can be run with the tensors as they are: no gradient graph leaves, nothing is uploaded."""
-        plain = all(kind == "tensor" for kind, _ in self.sources)
-        return self.rule is None and plain and self.device is not None and bool(self.metas)
+        """Whether a plan can be run with the tensors as they are: no gradient graph leaves, nothing is uploaded, and no
+        value is read on the way."""
+        plain = all(kind == "tensor" for kind, _ in self.work.sources)
+        return self.rule is None and plain and not self.cuts and self.work.device is not None and bool(self.work.metas)
 
     def operand_of(self, tensor: int) -> int | None:
         """The number of a tensor among the operands."""
-        return next((k for k, source in enumerate(self.sources) if source == ("tensor", tensor)), None)
-
-    @property
-    def metas(self) -> list[tuple]:
-        assert self.forward is not None
-        return self.forward.metas
-
-
-composite("recorded", lambda operands, arg: arg.metas, lambda *values: values[-1].expand(values[:-1]))
+        return next((k for k, source in enumerate(self.work.sources) if source == ("tensor", tensor)), None)
 
 
 class Analysis:
@@ -141,15 +96,30 @@ class Analysis:
     def __init__(self, recorder: Recorder, function_result: Any):
         self.recorder = recorder
         self.watch = recorder.watch
-        self.trace = recorder.trace if recorder.trace is not None else Trace(None)
-        self.recorded = Recorded(self.watch, recorder.effects, flush=recorder.flush_wanted, device=self.trace.device)
-        self.first, _, self.first_scalar = recorder.start
-        self.results: dict[int, int] = {}  # position -> number of the result
-        self.found: list[Value] = []
-        self.operands: dict[Any, int] = {}
+        self.cuts = recorder.cuts.copy()
+        self.last, self.segment = self._last()
+        self.trace = self.segment.trace
+        self.recorded = Recorded(
+            self.watch, recorder.effects, self.cuts, self.segment.work, generators=recorder.generators,
+            flush=recorder.flush_wanted,
+        )  # fmt: skip
+        self.kept: set[int] = set()  # ids of values that the function leaves behind
         self.new: dict[int, int] = {}  # id of a tensor that was made -> its number
         self.tensors: list[Tensor] = []  # those, kept alive so that ids stay theirs
         self.result = function_result
+
+    def _last(self) -> tuple[Cut | None, Segment]:
+        """What is computed at the end. Where nothing follows what is read, and nothing is asked of it, the values are
+        read when all is done: the work before them is the last, not one to be followed."""
+        recorder, cuts = self.recorder, self.cuts
+        if recorder.trace is None and cuts and not cuts[-1].asked:
+            cut, number = cuts[-1], len(cuts) - 1
+            if all(kind == "cut" and what[0] == number for _, (kind, what) in cut.reads):
+                cuts.pop()
+                segment = Segment(recorder, cut.segment.trace, cut.start, cut.segment.pending)
+                segment.ran = {id(value()): place for place, value in cut.outputs}
+                return cut, segment
+        return None, Segment(recorder, recorder.trace, recorder.start, recorder.pending)
 
     def run(self) -> Recorded:
         """The recording. CannotRepeat where there can be none."""
@@ -176,9 +146,11 @@ class Analysis:
         self._held_once()
         recorded.returns = self._returned(self.result)
         self._leaks(carried)
+        self._reads()
         self._templates()
         recorded.fixed, recorded.asked = recorder.fixed, recorder.asked
-        uploads = [id(what) for kind, what in recorded.sources if kind == "constant" and id(what) in recorder.uploads]
+        constants = [what for work in recorded.works for kind, what in work.sources if kind == "constant"]
+        uploads = [id(what) for what in constants if id(what) in recorder.uploads]
         recorded.uploaded = [recorder.uploads[key][1] for key in uploads]
         recorded.confirmed = not self.watch.doubts and recorder.doubtful.isdisjoint(uploads)
         return recorded
@@ -197,34 +169,12 @@ class Analysis:
             raise CannotRepeat("it can reach a large NumPy array, whose elements may change unseen; make it a tensor")
         self.recorded.arrays = [(array, array.tobytes()) for array in read]
 
-    # ---- where something is ----
-
     def where(self, value: Value) -> tuple:
-        if value.number is not None:
-            return "number", value.number[1], value.dtype, value.device
-        if value.trace is self.trace and value.buffer is None and value.index >= self.first:
-            number = self.results.get(value.index)
-            if number is None:
-                self.results[value.index] = number = len(self.found)
-                self.found.append(value)
-            return "result", number
-        return "operand", self.operand(value)
-
-    def operand(self, value: Value) -> int:
-        key = self._key(value)
-        number = self.operands.get(key)
-        if number is None:
-            if value.buffer is None and key == id(value) and value.number is None:
-                raise Unsettled("it uses a tensor that netcl can't find the way to")
-            self.operands[key] = number = len(self.recorded.sources)
-            mine = value.origin is not None and value.origin[0] == self.recorder.token
-            self.recorded.sources.append(value.origin[1] if mine else ("constant", value))
-        return number
-
-    def _key(self, value: Value) -> Any:
-        origin = value.origin
-        mine = origin is not None and origin[0] == self.recorder.token and origin[1][0] != "array"
-        return origin[1] if mine else id(value)
+        self.kept.add(id(value))
+        where = self.segment.where(value)
+        if self.last is not None and where[0] == "number" and type(where[1]) is Live:
+            raise CannotRepeat("it puts a number into a tensor at the end that it has read")
+        return where
 
     # ---- what the function left behind ----
 
@@ -340,35 +290,9 @@ class Analysis:
 
     # ---- the records ----
 
-    def _input_positions(self) -> dict[int, Value]:
-        """Where in the trace its inputs are."""
-        positions = [place for place, record in enumerate(self.trace.records) if record[0] == "input"]
-        return dict(zip(positions, self.trace.inputs, strict=True))
-
-    def _inputs(self) -> None:
-        """Every tensor that the function's records read is an operand."""
-        records, found, pending = self.trace.records, self._input_positions(), self.recorder.pending
-        read = {p for record in records[self.first :] for p in record[2] if p < self.first}
-        read.update(place for place in found if place >= self.first)
-        values = [found[place] for place in sorted(read) if place in found]
-        values += [self.recorder.before[pending[place]] for place in sorted(read) if place in pending]
-        if any(place not in found and place not in pending for place in read):
-            raise Unsettled("it uses a tensor that netcl can't find the way to")
-        for value in sorted(values, key=self._order):
-            self.operand(value)
-        for kind, what in self.recorded.sources:
-            unknown = kind == "constant" and what.number is None and prod(what.shape)
-            if unknown and id(what) not in self.recorder.uploads:
-                raise Unsettled("it uses a tensor that netcl can't find the way to")
-
-    def _order(self, value: Value) -> int:
-        """The same operands come in the same order, whether they were waiting to be computed or not."""
-        key = self._key(value)
-        return key[1] if isinstance(key, tuple) and key[0] == "tensor" else len(self.watch.tensors)
-
     def _leaks(self, carried: list[Tensor]) -> None:
         """Every result that is still held must be one that a replay makes too."""
-        saved = {id(tensor._value) for tensor in carried}
+        saved = self.kept.union([id(tensor._value) for tensor in carried])
         waiting = [tensor._node for tensor in self.tensors if tensor._node is not None]
         seen = set(map(id, waiting))
         while waiting:
@@ -381,72 +305,42 @@ class Analysis:
                 if edge is not None and edge[1] >= 0 and id(edge[0]) not in seen:
                     seen.add(id(edge[0]))
                     waiting.append(edge[0])
-        for position, reference in self.trace.values.items():
+        traces = [self.recorder.trace, *(cut.segment.trace for cut in self.recorder.cuts)]
+        inputs = Counter(id(value) for trace in traces if trace is not None for value in trace.inputs)
+        made = [reference for place, reference in self.trace.values.items() if place >= self.segment.first]
+        made += [reference for cut in self.recorder.cuts for _, reference in cut.outputs]
+        for reference in made:
             value = reference()
-            mine = value is not None and position >= self.first
-            if mine and position not in self.results and id(value) not in saved:
+            if value is not None and id(value) not in saved and getrefcount(value) > 2 + inputs[id(value)]:
                 raise Unsettled("it keeps a result where netcl does not look for it, or changes what has views")
+
+    def _reads(self) -> None:
+        """What is read in the end is a result too."""
+        if self.last is not None:
+            for place, (_, (_, k)) in self.last.reads:
+                result = self.segment.result(self.last.outputs[k][0], self.last.work.metas[k])
+                self.recorded.reads.append((place, result))
 
     def _templates(self) -> None:
         sizes = self.trace.sizes()
-        try:
-            self._inputs()
-            self._fill_templates()
-        finally:
-            self.trace.truncate(sizes)
-
-    def _fill_templates(self) -> None:
-        recorded, trace = self.recorded, self.trace
         starts: dict[int, int] = {}
         gradients: list[Value] = []
-        if recorded.live:
-            gradients = self._backward(starts)
-            self._inputs()  # the way back may read more
-        scalars = trace.scalars[self.first_scalar :]
-        recorded.numbers = list(scalars)
-        recorded.compute = evaluate(scalars)
-        recorded.compute(self.recorder.sources(self.recorder.floats))  # raises where a replay can't
-        recorded.constants = [None if type(n) in (Live, Site) else n for n in scalars]
-        for number in scalars:
-            if type(number) is Site:
-                keep_site(trace.device, number)
-        recorded.kinds = [arg[0] for op, arg, _ in trace.records[self.first :] if op == "scalar"]
-        recorded.dtypes = [dtypes.by_name(kind) for kind in recorded.kinds]
-        recorded.forward = self._template(list(self.results), self.found)
-        if recorded.live:
-            backward = self._template([value.index for value in gradients], gradients, starts)
-            total = len(recorded.sources) + len(scalars)
-            recorded.rule = rule_of(backward, recorded.graph_operands, total)
-
-    def _leaves(self) -> dict[int, int]:
-        """Which records of the trace are operands: tensors first, then the numbers."""
-        count = len(self.recorded.sources)
-        leaves = {place: self.operands["tensor", number] for place, number in self.recorder.pending.items()
-                  if ("tensor", number) in self.operands}  # fmt: skip
-        leaves.update((place, self.operand(value)) for place, value in self._input_positions().items()
-                      if self._key(value) in self.operands)  # fmt: skip
-        for place in range(self.first, len(self.trace.records)):
-            if self.trace.records[place][0] == "scalar":
-                leaves[place] = count
-                count += 1
-        return leaves
-
-    def _template(self, outputs: list[int], values: Sequence[Value], extra: dict[int, int] | None = None) -> Template:
-        """The records that the outputs need, renumbered."""
-        records, leaves = self.trace.records, self._leaves()
-        leaves.update(extra or {})
-        needed = set(outputs)
-        for position in range(len(records) - 1, self.first - 1, -1):
-            if position in needed:
-                needed.update(records[position][2])
-        kept = sorted(needed & leaves.keys(), key=leaves.__getitem__) + sorted(needed - leaves.keys())
-        moved = {old: new for new, old in enumerate(kept)}
-        return Template(
-            [_renumbered(records[p], moved) if p not in leaves else ("operand", leaves[p], ()) for p in kept],
-            {moved[p]: leaves[p] for p in kept if p in leaves},
-            [moved[p] for p in outputs],
-            [(value.shape, value.dtype) for value in values],
-        )
+        recorded, segment = self.recorded, self.segment
+        try:
+            segment.add_inputs()
+            if recorded.live:
+                gradients = self._backward(starts)
+            segment.fill()
+            if recorded.live:
+                backward = segment.template(
+                    [v.index for v in gradients], [(v.shape, v.dtype) for v in gradients], starts
+                )
+                total = len(segment.work.sources) + len(segment.work.numbers)
+                recorded.rule = rule_of(backward, recorded.graph_operands, total)
+            for cut in self.cuts:  # once more, in the end
+                cut.work.compute(self.recorder.sources(self.recorder.floats))
+        finally:
+            self.trace.truncate(sizes)
 
     def _backward(self, starts: dict[int, int]) -> list[Value]:
         """Record the way back from the results with a graph. `starts` gets the records where it begins."""
@@ -473,15 +367,8 @@ class Analysis:
         reached = [(n, found[engine.place_of(t)]) for n, t in tracked if engine.place_of(t) in found]
         if any(gradient._value.number is not None for _, gradient in reached):
             raise CannotRepeat("one of its gradients is a plain number")
-        recorded.graph_operands = [self.operands["tensor", n] for n, _ in reached if ("tensor", n) in self.operands]
-        if len(recorded.graph_operands) < len(reached):
-            raise CannotRepeat("a gradient goes to something that its results are not computed from")
+        recorded.graph_operands = [self.segment.operand(self.recorder.before[n]) for n, _ in reached]
         return [gradient._value for _, gradient in reached]
-
-
-def _renumbered(record: tuple, moved: dict[int, int]) -> tuple:
-    op, arg, operands = record
-    return op, arg, tuple([moved[operand] for operand in operands])
 
 
 def rule_of(backward: Template, targets: list[int], total: int) -> Callable:

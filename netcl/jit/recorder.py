@@ -17,11 +17,13 @@ import numpy as np
 
 from netcl.autograd import tape
 from netcl.graph.effects import surroundings
-from netcl.graph.live import Live, evaluator, peek
+from netcl.graph.live import Live, peek, plain
+from netcl.graph.transfer import to_host
 from netcl.graph.value import Trace, Value, _pending, user_line
 from netcl.graph.views import LAYOUT
+from netcl.jit.segment import Cut, Segment
 from netcl.jit.signature import hooks_of
-from netcl.jit.watch import LARGEST_ARRAY, Watch, states_of
+from netcl.jit.watch import LARGEST_ARRAY, CannotRepeat, Unsettled, Watch, states_of
 from netcl.storage import sharing
 from netcl.tensor import Tensor
 
@@ -29,16 +31,13 @@ _tokens = itertools.count(1)
 _QUIET = ("input", "scalar", "literal", "item")  # records that effects may add beside their updates, and views
 
 
-class CannotRepeat(Exception):
-    """The function does something that a replay would not do again."""
-
-
 class Effect:
-    """Host work that a replay repeats: a function, its arguments, and how it went."""
+    """Host work that a replay repeats: a function, its arguments, and how it went; or no function, and numbers that
+    are read."""
 
     __slots__ = ("args", "function", "graded", "keys", "numbers")
 
-    def __init__(self, function: Callable, args: tuple):
+    def __init__(self, function: Callable | None, args: tuple):
         self.function = function
         self.args = args
         self.keys: list[Any] = []
@@ -54,7 +53,9 @@ class Recorder:
         self.token = next(_tokens)
         self.reason: str | None = None  # why a replay would be wrong
         self.unsettled: str | None = None  # why this call is not like the next ones
-        self.split: str | None = None  # the line where a value was read
+        self.cuts: list[Cut] = []  # where values were read
+        self.lines: list[str] = []  # and in which lines
+        self.generators: list[Any] = []  # that random numbers were drawn from
         self.flush_wanted = False
         self.effects: list[Effect] = []
         self.current: Effect | None = None
@@ -126,11 +127,17 @@ class Recorder:
         elif traces:
             self.trace = traces[0]
             self.start = self._starts.get(id(self.trace), (0, 0, 0))
-            for number, value in enumerate(self.before):
-                if value.trace is self.trace:
-                    self.pending.setdefault(value.index, number)
+            self.pending = self._waiting_in(self.trace)
         self._check_managed()
         self._check_contents()
+
+    def _waiting_in(self, trace: Trace) -> dict[int, int]:
+        """Which positions of a trace are tensors that wait to be computed."""
+        found: dict[int, int] = {}
+        for number, value in enumerate(self.before):
+            if value.trace is trace:
+                found.setdefault(value.index, number)
+        return found
 
     def _contents(self) -> list[Any]:
         """What arrays hold, and where generators that are not netcl's are."""
@@ -203,7 +210,7 @@ class Recorder:
         for value in self.before:
             value.origin = None
         self.before, self.gradients, self.tracked, self.uploads, self.trace = [], [], [], {}, None
-        self.outside = []
+        self.outside, self.cuts = [], []
 
     def plain_numbers(self) -> None:
         """A float argument that the function put somewhere is a plain number there."""
@@ -275,20 +282,98 @@ class Recorder:
         self.reason = self.reason or reason
 
     def read(self) -> None:
-        """A value is read: what follows may depend on it."""
-        if self.split is None:
-            self.split = user_line()
-            self.give_up(f"it reads a tensor's value at {self.split}")
+        """Values are read: what follows may depend on them."""
+        self.give_up(f"it reads a tensor's value at {user_line()}")
+
+    def origin(self, value: Value) -> tuple | None:
+        """Where a value comes from: ("tensor", number), ("cut", (which, result)), or what a replay makes it of."""
+        origin = value.origin
+        return origin[1] if origin is not None and origin[0] == self.token else None
+
+    def item(self, value: Value) -> Any:
+        """The only element of a value. What has been recorded runs, and what follows is recorded as it goes on: with
+        the number as one that a replay reads anew."""
+        waits = value.buffer is None
+        mine = value.trace is not None and value.trace is _pending.traces.get(value.device) and not value.trace.closed
+        if self.reason or self.current is not None or value.level or not (mine if waits else self.origin(value)):
+            return to_host(value).reshape(()).item()
+        if waits:
+            assert value.trace is not None
+            self._cut(value.trace)
+        elif not self.cuts:
+            self.cuts.append(Cut(Segment(self, None, (0, 0, 0), {}), (0, 0, 0), []))
+        _pending.recorder = None
+        try:
+            number = to_host(value).reshape(()).item()
+        finally:
+            _pending.recorder = self
+        for place, (_, reference) in enumerate(self.cuts[-1].outputs) if waits else ():
+            output = reference()
+            if output is not None:
+                output.origin = (self.token, ("cut", (len(self.cuts) - 1, place)))
+        source = self.origin(value)
+        assert source is not None
+        return self._number_read(number, source)
+
+    def _cut(self, trace: Trace) -> None:
+        """What has been recorded so far, which is about to run, is work of its own."""
+        start = self._starts.pop(id(trace), (0, 0, 0))
+        if any(
+            len(t.records) > self._starts.get(id(t), (0, 0, 0))[0] for t in _pending.traces.values() if t is not trace
+        ):
+            self.give_up("it works on several devices")
+        copy = Trace(trace.device)
+        copy.records, copy.inputs, copy.scalars = trace.records.copy(), trace.inputs.copy(), trace.scalars.copy()
+        segment = Segment(self, copy, start, self._waiting_in(trace))
+        outputs = []
+        for position, reference in trace.values.items():
+            value = reference()
+            if position >= start[0] and value is not None:
+                segment.result(position, (value.shape, value.dtype))
+                outputs.append((position, reference))
+        try:
+            segment.fill()
+        except Unsettled as reason:
+            self.unsettled = str(reason)
+        except CannotRepeat as reason:
+            self.give_up(str(reason))
+        self.cuts.append(Cut(segment, start, outputs))
+
+    def _number_read(self, number: Any, source: tuple) -> Any:
+        """A number that is read anew at each call."""
+        line, cut = user_line(), self.cuts[-1]
+        self.lines.append(line)
+        effect = Effect(None, ())
+        effect.numbers = [number]
+        self.effects.append(effect)
+        place = len(self.effects)
+        cut.reads.append((place, source))
+
+        def looked(asked: Any) -> None:
+            if asked is None and type(number) is float:
+                self.give_up(f"it reads a tensor's value at {line}")
+            else:
+                self._ask(asked or (lambda numbers: numbers[place][0] == number))
+
+        if type(number) is bool:  # there are two: the recording is good for this one
+            looked(None)
+            return number
+        return Live(number, lambda numbers: numbers[place][0], looked)
+
+    def _ask(self, asked: Callable[[list[Any]], bool]) -> None:
+        """What follows is so because of this."""
+        (self.cuts[-1].asked if self.cuts else self.asked).append(asked)
 
     def interrupted(self, trace: Trace) -> None:
         """A trace has to run before the function has ended."""
         if trace.owner is _pending.traces:
             self.read()
 
-    def numbers(self, function: Callable[[], Sequence[Any]]) -> tuple:
-        """Numbers that are computed anew at each call."""
+    def numbers(self, function: Callable[[], Sequence[Any]], generator: Any) -> tuple:
+        """Numbers that are drawn from a generator anew at each call."""
         effect = Effect(function, ())
         self.effects.append(effect)
+        self._draws_from(generator)
         effect.numbers = list(function())
         return tuple(self._live(len(self.effects), place, number) for place, number in enumerate(effect.numbers))
 
@@ -305,7 +390,7 @@ class Recorder:
             if asked is None:
                 self.fixed.add(place)
             else:
-                self.asked.append(asked)
+                self._ask(asked)
 
         self.floats.append(number)
         return Live(number, lambda numbers: numbers[0][place], looked)
@@ -314,6 +399,7 @@ class Recorder:
         """An effect with operations of its own, which go through effect_numbers."""
         if any(isinstance(argument, Tensor) for argument in args):
             self.give_up("an optimizer or scheduler gets a tensor")
+        args = tuple(map(plain, args))
         self._unveil()
         self._check_managed()
         self.current = effect = Effect(function, args)
@@ -354,8 +440,13 @@ class Recorder:
         if origin is not None:
             value.origin = (self.token, origin)
 
-    def drawn(self, value: Value, make: Callable[[], np.ndarray]) -> None:
+    def _draws_from(self, generator: Any) -> None:
+        if not any(generator is other for other in self.generators):
+            self.generators.append(generator)
+
+    def drawn(self, value: Value, make: Callable[[], np.ndarray], generator: Any) -> None:
         """Random numbers were drawn on the host."""
+        self._draws_from(generator)
         self.effects.append(Effect(make, ()))
         self._known(value, ("drawn", (len(self.effects), value.device)))
 
@@ -405,17 +496,3 @@ def _holds_arrays(data: Any) -> bool:
     while isinstance(data, (list, tuple)) and data:
         data = data[0]
     return hasattr(data, "__array__") and not isinstance(data, (Tensor, np.generic)) and type(data) is not Live
-
-
-def evaluate(numbers: Sequence[Any]) -> Callable[[list[Any]], list[Any]]:
-    """A function from what a replay begins with to the numbers of the trace."""
-    moving = [(place, evaluator(number)) for place, number in enumerate(numbers) if type(number) is Live]
-    template = [peek(number) for number in numbers]
-
-    def compute(sources: list[Any]) -> list[Any]:
-        made = template.copy()
-        for place, function in moving:
-            made[place] = function(sources)
-        return made
-
-    return compute

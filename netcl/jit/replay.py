@@ -18,10 +18,11 @@ from netcl.core.replay import Interrupted
 from netcl.graph.effects import repeat, surroundings
 from netcl.graph.live import Live, evaluator
 from netcl.graph.plan import enqueue, overwritten, plan_for, realise, settings, statistics
-from netcl.graph.transfer import upload
+from netcl.graph.transfer import to_host, upload
 from netcl.graph.value import Trace, Value, record_scalar, record_with_numbers, scalar_records
 from netcl.jit.direct import Direct
 from netcl.jit.recorded import Recorded
+from netcl.jit.segment import Work
 from netcl.jit.watch import Container, equal, is_plain
 from netcl.ops.host_data import from_data
 from netcl.storage import joined, seen_as_before, seen_by_others, seen_through, sharing
@@ -43,10 +44,12 @@ class Replay:
         self.free = [number for number in range(watch.arguments) if number not in watch.shared]
         self._sort_tensors()
         self._sort_containers()
-        used = {what for kind, what in recorded.sources if kind == "tensor"} | {n for n, _ in recorded.writes}
+        self.work = work = recorded.work
+        used = {what for each in recorded.works for kind, what in each.sources if kind == "tensor"}
+        used |= {number for number, _ in recorded.writes}
         self.used = sorted(used)
         self.sharing = sharing([watch.tensors[number] for number in self.used]) if recorded.writes else None
-        self.operands = [what for kind, what in recorded.sources if kind == "tensor"]
+        self.operands = [what for kind, what in work.sources if kind == "tensor"]
         written = {number for number, _ in recorded.writes}
         with_gradient = watch.gradient_of.values()  # these are looked up, so that they are there
         self.graded = [
@@ -71,8 +74,8 @@ class Replay:
             for container in watch.containers
             if container.managed and isinstance(container.holder, dict) and recorded.effects
         ]
-        effects = list(enumerate(recorded.effects, 1))
-        self.unmade = [None] * len(effects)
+        effects = [(place, effect) for place, effect in enumerate(recorded.effects, 1) if effect.function is not None]
+        self.unmade = [None] * len(recorded.effects)
         self.making = [(place, effect) for place, effect in effects if not effect.keys and not effect.args]
         self.repeated = [item for item in effects if item not in self.making]
         self.directs = recorded.directs
@@ -80,8 +83,9 @@ class Replay:
         self.simple: list[tuple[int, bool, Any]] | None
         simple = [(where[1], tracked, node) for where, tracked, node in recorded.made if where[0] == "result"]
         overwritten = {where[1] for _, where in recorded.writes if where[0] == "result"}
-        self.returns_operands = any(number in overwritten for number, _, _ in simple)
         self.simple = None if recorded.live or len(simple) < len(recorded.made) else simple
+        returned = {number for number, _, _ in simple}.union(result for _, result in recorded.reads)
+        self.asks_for_operands = self.simple is None or not returned.isdisjoint(overwritten)
         watch.tensors = []  # gradients and the like would be kept alive
 
     def _replaced_gradients(self) -> dict[int, int]:
@@ -271,6 +275,8 @@ class Replay:
         if found is None and not self._fits(tensors):
             return MISMATCH
         undo = [holder.copy() for holder in self.managed]
+        if self.recorded.cuts:
+            return self._with_cuts(tensors, floats, undo)
         sources = self._effects(floats)
         if sources is None:
             self._restore(undo)
@@ -281,7 +287,35 @@ class Replay:
             except BaseException:
                 self._restore(undo)
                 raise
-        return self._lazily(tensors, sources)
+        return self._lazily(tensors, sources, [])
+
+    def _with_cuts(self, tensors: list[Any], floats: list[float], undo: list[dict]) -> Any:
+        """The same where values are read on the way. Nothing is written to before all are as they have to be."""
+        states = [(generator, generator._state()) for generator in self.recorded.generators]
+        parts = None
+        try:
+            sources = self._effects(floats)
+            if sources is not None:
+                parts = self._parts(tensors, sources)
+        finally:
+            if parts is None:
+                self._restore(undo)
+                for generator, state in states:
+                    generator._restore(state)
+        return MISMATCH if sources is None or parts is None else self._lazily(tensors, sources, parts)
+
+    def _parts(self, tensors: list[Any], sources: list[Any]) -> list[Sequence[Value]] | None:
+        """The results of what comes before each reading, with the numbers put among the sources; None where one of them
+        asks for another recording."""
+        parts: list[Sequence[Value]] = []
+        for cut in self.recorded.cuts:
+            operands = [self._operand(source, tensors, sources, parts) for source in cut.work.sources]
+            parts.append(_record(cut.work, operands, sources))
+            for place, source in cut.reads:
+                sources[place] = [_number(self._operand(source, tensors, sources, parts))]
+            if not all(true(sources) for true in cut.asked):
+                return None
+        return parts
 
     def first(self, arguments: list[Tensor], sources: list[Any]) -> Any:
         """The call that was recorded, taken back, done by the plan. Its effects have happened: `sources`."""
@@ -289,7 +323,7 @@ class Replay:
         for number, container, key in self.moving:
             tensors[number] = tensors[key]._grad if container is None else container.get(key)
         found = self._direct_plan(tensors) if self.directs else None
-        return self._lazily(tensors, sources) if found is None else self._run(*found, tensors, sources)
+        return self._lazily(tensors, sources, []) if found is None else self._run(*found, tensors, sources)
 
     def _restore(self, numbers: list[dict]) -> None:
         """Put the numbers of optimizers and schedulers back: the call did not happen."""
@@ -328,7 +362,7 @@ class Replay:
         layouts = list(map(_layout_of, values))
         if None in layouts:
             layouts = [value.input_record or value.make_input_record() for value in values]
-        now = settings(self.recorded.device)
+        now = settings(self.work.device)
         direct = self.last
         if direct is None or direct.free != free or direct.layouts != layouts or direct.settings != now:
             if not self._fits(tensors):
@@ -352,24 +386,23 @@ class Replay:
         return not self.replaced or _alone([tensors[number] for number in self.replaced], 4)
 
     def _find_plan(self, layouts: list[tuple], free: list[int]) -> Direct:
-        recorded = self.recorded
-        trace = Trace(recorded.device)
+        recorded, work = self.recorded, self.work
+        trace = Trace(work.device)
         operands = len(self.operands)
-        trace.records = [*layouts[:operands], *(scalar_records[kind] for kind in recorded.kinds), *layouts[operands:]]
-        arguments = range(operands + len(recorded.kinds))
+        trace.records = [*layouts[:operands], *(scalar_records[kind] for kind in work.kinds), *layouts[operands:]]
+        arguments = range(operands + len(work.kinds))
         first = len(trace.records) + 1
-        trace.add_results("recorded", arguments, recorded.forward, recorded.metas)
+        trace.add_results("recorded", arguments, work.forward, work.metas)
         trace.inputs = [_Layout() for _ in layouts]  # type: ignore[misc]  # all that is asked of them: are they one
         whole = tuple([k for k in free if layouts[k][1][2] is None and not layouts[k][1][3]])
         heirs = tuple([(operands + k, first + new) for k, new in enumerate(self.heirs) if operands + k in whole])
-        plan = plan_for(trace, [first + k for k in range(len(recorded.metas))], whole, heirs)
+        plan = plan_for(trace, [first + k for k in range(len(work.metas))], whole, heirs)
         return Direct(plan, len(layouts), first, recorded, heirs)
 
     def _run(
         self, direct: Direct, operands: list[Value], buffers: list[Any], tensors: list[Any], sources: list[Any]
     ) -> Any:
-        recorded, plan = self.recorded, direct.plan
-        device = recorded.device
+        plan, device = direct.plan, self.work.device
         statistics.replayed += 1
         try:
             slots = enqueue(plan, device, buffers, direct.numbers(sources, operands))
@@ -379,8 +412,8 @@ class Replay:
                 gone = direct.overwritten
             _spoil(device, [operands[k] for k in gone], interrupted.error)
             raise interrupted.error from None
-        values: list[Any] = [None] * len(recorded.metas)
-        for k, source in direct.in_place if self.simple is None or self.returns_operands or direct.passed_on else ():
+        values: list[Any] = [None] * len(self.work.metas)
+        for k, source in direct.in_place if self.asks_for_operands or direct.passed_on else ():
             values[k] = operands[source]
         for k, source in direct.gradients:
             values[k] = operands[source]
@@ -395,26 +428,27 @@ class Replay:
 
     # ---- as one operation among others ----
 
-    def _lazily(self, tensors: list[Any], sources: list[Any]) -> Any:
+    def _lazily(self, tensors: list[Any], sources: list[Any], parts: Sequence[Sequence[Value]]) -> Any:
         recorded = self.recorded
-        operands = [self._operand(kind, what, tensors, sources) for kind, what in recorded.sources]
-        numbers = recorded.compute(sources)
+        operands = [self._operand(source, tensors, sources, parts) for source in self.work.sources]
         if recorded.rule is not None:
-            live = self._record_with_graph(tensors, operands, numbers)
-            values = [tensor._value for tensor in live]
-            result = self._settle(tensors, operands, values, live, sources, recorded.writes)
+            live = self._record_with_graph(tensors, operands, self.work.compute(sources))
+            made = [tensor._value for tensor in live]
+            result = self._settle(tensors, operands, made, live, sources, recorded.writes)
             _own_writes_are_known(live[next(iter(recorded.live))]._node)
             return result
-        values = []
-        if recorded.device is not None and recorded.metas:
-            kinds = recorded.kinds
-            values = list(record_with_numbers("recorded", operands, recorded.forward, numbers, kinds, recorded.device))
+        values = _record(self.work, operands, sources)
         return self._settle(tensors, operands, values, (), sources, recorded.writes)
 
-    def _operand(self, kind: str, what: Any, tensors: list[Any], sources: list[Any]) -> Value:
+    def _operand(
+        self, source: tuple, tensors: list[Any], sources: list[Any], parts: Sequence[Sequence[Value]]
+    ) -> Value:
+        kind, what = source
         if kind == "tensor":
             value: Value = tensors[what]._value
             return value
+        if kind == "cut":
+            return parts[what[0]][what[1]]
         if kind == "drawn":
             return upload(sources[what[0]], what[1])
         if kind == "array":
@@ -428,15 +462,16 @@ class Replay:
         recorded = self.recorded
         wrapped = [Tensor._wrap(value) for value in operands]
         for place in recorded.graph_operands:
-            wrapped[place] = tensors[recorded.sources[place][1]]
+            wrapped[place] = tensors[self.work.sources[place][1]]
         wrapped += [
-            Tensor._wrap(record_scalar(number, kind, recorded.device))
-            for number, kind in zip(numbers, recorded.dtypes, strict=True)
+            Tensor._wrap(record_scalar(number, kind, self.work.device))
+            for number, kind in zip(numbers, self.work.dtypes, strict=True)
         ]
-        values = record_with_numbers("recorded", [t._value for t in wrapped], recorded.forward, (), (), recorded.device)
+        forward = self.work.forward
+        values = record_with_numbers("recorded", [t._value for t in wrapped], forward, (), (), self.work.device)
         results = tuple(Tensor._wrap(value) for value in values)
         assert recorded.rule is not None
-        tape._connect("recorded", recorded.rule, wrapped, recorded.forward, results)
+        tape._connect("recorded", recorded.rule, wrapped, forward, results)
         for number, result in enumerate(results):
             if number not in recorded.live:
                 result._tracked, result._node, result._output = False, None, 0
@@ -470,6 +505,8 @@ class Replay:
             joined(made[number], tensors[base], chain, family)
         for container, key, _, new in recorded.places:
             container.put(key, made[new] if new >= 0 else tensors[~new])
+        for place, result in recorded.reads:
+            sources[place] = [_number(values[result])]
         if recorded.returns[0] == "new":
             return made[recorded.returns[1]]
         return _built(recorded.returns, tensors, made, sources)
@@ -490,6 +527,17 @@ class Replay:
             return operands[where[1]]
         number = evaluator(where[1])(sources) if type(where[1]) is Live else where[1]
         return record_scalar(number, where[2], where[3])
+
+
+def _record(work: Work, operands: Sequence[Value], sources: list[Any]) -> Sequence[Value]:
+    """The results of some work, as one operation."""
+    if work.device is None or not work.metas:
+        return ()
+    return record_with_numbers("recorded", operands, work.forward, work.compute(sources), work.kinds, work.device)
+
+
+def _number(value: Value) -> Any:
+    return to_host(value).reshape(()).item()
 
 
 def _alone(objects: list[Any], references: int) -> bool:

@@ -43,6 +43,14 @@ class TooMuch(Exception):
     """More can be reached than is worth comparing at each call."""
 
 
+class CannotRepeat(Exception):
+    """The function does something that a replay would not do again."""
+
+
+class Unsettled(CannotRepeat):
+    """This call made state that will be there at the next one, which may be like those after it."""
+
+
 class Attributes:
     """The attributes of an object that keeps them in slots, or of a class, by their names."""
 

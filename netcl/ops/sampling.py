@@ -55,7 +55,7 @@ def _drawn(
     def made() -> Value:
         value = upload(make(), find_device(device))
         if _pending.recorder is not None:
-            _pending.recorder.drawn(value, make)
+            _pending.recorder.drawn(value, make, stream)
         return value
 
     return Tensor._wrap(as_samples(drawn(made), maps))

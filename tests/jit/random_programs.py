@@ -63,7 +63,7 @@ PARAMETERS = ("W", "b", "M")
 class Draw:
     """One program."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, reads: bool | None = None):
         self.random = random.Random(seed)
         self.seed = seed
         self.locals: list[str] = []
@@ -71,7 +71,7 @@ class Draw:
         self.count = 0
         self.lines: list[str] = []
         self.calm = self.random.random() < 0.6  # calls are much alike
-        self.reads = self.random.random() < 0.06
+        self.reads = self.random.random() < 0.1 if reads is None else reads
         self.python = self.random.random() < 0.06
 
     def pick(self, *choices: Any) -> Any:
@@ -165,8 +165,8 @@ class Draw:
         if kind == 22 and depth < 2:
             body = [line for _ in range(self.random.randint(1, 2)) for line in self.without_graph(depth)]
             return ["with nc.no_grad():", *[f"    {line}" for line in body]]
-        if kind == 23 and self.reads:
-            return [self.pick(f"q = {self.atom()}.sum().item()", f"if {self.atom()}.sum() > 0: G0.add_(1)")]
+        if kind in (23, 24) and self.reads:
+            return self.reading(depth)
         if kind == 24 and self.python:
             return [self.pick("obj.scale = obj.scale * 0.9", "obj.on = not obj.on", "d['n'] = d.get('n', 0) + 1")]
         if kind == 25 and depth < 2:
@@ -183,6 +183,24 @@ class Draw:
             value = self.pick("nc.zeros(3, 4)", "nc.randn(3, 4)", "nc.full((3, 4), lr)", "nc.zeros_like(x)")
             return [f"{made} = {value}"]
         return [self.write(self.target())]
+
+    def reading(self, depth: int) -> list[str]:
+        """A value is read, and what follows depends on it or not."""
+        read = (
+            f"({self.expression(1)}).{self.pick('sum()', 'mean()', 'argmax()', 'max().round().int()', 'flatten()[0]')}"
+        )
+        body = [f"    {line}" for line in self.statement(2)]
+        number = self.name("q")
+        return self.pick(
+            [f"{number} = {read}.item()", self.write(self.target()).replace("lr", number)],
+            [f"{number} = {read}.item()", f"G1 = G1 * 0.5 + {number}"],
+            [f"{number} = {read}.item()", f"if {number} > 0.5:", *body],
+            [f"if {read} > 0:", *body],
+            [f"if ({self.atom()} > 0).all():", *body],
+            [f"if {read}.isfinite().item():", *body],
+            [f"d['a'] = d['a'] + {read}.item() * lr"],
+            [f"opt.param_groups[0]['lr'] = 0.1 + 0.01 * abs({read}.item())"] if self.python else ["pass"],
+        )
 
     def without_graph(self, depth: int) -> list[str]:
         if self.random.random() < 0.5:
@@ -205,6 +223,10 @@ class Draw:
     def result(self) -> str:
         tensor = self.pick(self.expression(), *BUFFERS, *self.locals, *self.locals, *self.locals)
         other = self.pick(*BUFFERS, *self.locals, "x", "W", "W.grad", f"{tensor}[1:]", f"{tensor}.detach()")
+        if self.reads and self.random.random() < 0.5:
+            return (
+                f"({tensor}).sum().item()" if self.random.random() < 0.5 else f"[{other}, ({tensor}).mean().item() * 2]"
+            )
         return str(self.pick(
             tensor, tensor, f"({tensor}).sum()", f"({tensor}).sum(1).double(), ({tensor} > 0).sum()",
             f"({tensor}).double().sum(), ({tensor}).sum(0)", f"({tensor}, {other})", f"[{other}, {other}, 3]",
@@ -275,9 +297,9 @@ class Draw:
         return "\n".join(lines) + "\n"
 
 
-def draw(seed: int) -> str:
-    """The source of a program."""
-    return Draw(seed).source()
+def draw(seed: int, reads: bool | None = None) -> str:
+    """The source of a program. `reads`: whether it may read values."""
+    return Draw(seed, reads).source()
 
 
 # ---- running ---------------------------------------------------------------------------------------------------------
@@ -359,6 +381,8 @@ def same(one: Any, two: Any, tolerance: float = 0.0) -> bool:
         )  # fmt: skip
     if isinstance(one, list):
         return len(one) == len(two) and all(same(a, b, tolerance) for a, b in zip(one, two, strict=True))
+    if type(one) is float and type(two) is float and tolerance:
+        return bool(np.isclose(one, two, tolerance, tolerance, equal_nan=True))
     return type(one) is type(two) and (one == two or one != one)
 
 

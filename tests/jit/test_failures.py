@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import resource
 import weakref
 from typing import Any
@@ -152,8 +153,16 @@ def test_explain_leaves_everything_as_it_was(capsys: pytest.CaptureFixture[str])
 
 
 def test_explain_says_why_not(capsys: pytest.CaptureFixture[str]) -> None:
-    nc.jit.explain(lambda x: x * x.sum().item(), nc.ones(2))
+    nc.jit.explain(lambda x: x * x.sum().numpy(), nc.ones(2))
     assert "not replayed: it reads a tensor's value" in capsys.readouterr().out
+
+
+def test_explain_says_where_a_value_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    report = nc.jit.explain(lambda x: x * x.sum().item(), nc.ones(2))
+    assert report.launches == 2
+    printed = capsys.readouterr().out
+    assert re.search(r"split at .*test_failures\.py:\d+, where it reads a tensor's value", printed)
+    assert "not replayed" not in printed
 
 
 def test_a_plan_is_made_once() -> None:

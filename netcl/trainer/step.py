@@ -119,6 +119,7 @@ def _measure(trainer: Trainer, metrics: list[Metric], first: Steps | None) -> Ca
             prediction = call(model, inputs)
             loss = checked(loss_fn(prediction, target))
             sums = with_batch(first, metrics, sums, loss, prediction, target, size)
+        del prediction, loss  # as in a step
         flush_thread()
         return sums
 

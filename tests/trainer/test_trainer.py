@@ -265,6 +265,15 @@ def test_a_step_is_compiled_and_gives_the_bits_of_one_that_is_not(device) -> Non
     assert train.hits >= 10 and measure.hits >= 15
 
 
+@pytest.mark.parametrize("amp", [nc.bfloat16, nc.float16])
+def test_in_mixed_precision_every_look_at_the_same_data_gives_the_same_bits(device, amp: Any) -> None:
+    seen = []
+    for compiled in (True, False):
+        trainer, loader = classes(amp=amp, compile=compiled)
+        seen += [trainer.evaluate(loader) for _ in range(3)]  # uncompiled, recorded, replayed
+    assert all(found == seen[0] for found in seen)
+
+
 def wrong_loss(prediction: nc.Tensor, target: nc.Tensor) -> Any:
     return (prediction - target) ** 2
 

@@ -69,6 +69,12 @@ class Recorded:
         """All of it, in order."""
         return [*(cut.work for cut in self.cuts), self.work]
 
+    @property
+    def used(self) -> set[int]:
+        """The tensors whose elements it reads or writes."""
+        read = {what for work in self.works for kind, what in work.sources if kind == "tensor"}
+        return read.union(number for number, _ in self.writes)
+
     def like(self, other: Recorded) -> bool:
         """Whether two recordings are of the same work."""
         return (

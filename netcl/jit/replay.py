@@ -1,4 +1,4 @@
-"""A call of a recorded function: is the recording still good, and if so, one operation in the place of them all.
+"""A call of a recorded function: one operation in the place of them all, where the recording is good (`jit.guard`).
 
 Where every operand is in memory and no gradient graph leaves the function, its plan is run at once (`_direct`): the
 operands' layouts stand for the trace that is not made. Otherwise one composite is recorded (`_record`), which is
@@ -8,27 +8,25 @@ computed with whatever surrounds it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter, is_
+from operator import attrgetter
 from sys import getrefcount
-from types import CellType
 from typing import Any
 
 from netcl.autograd import tape
 from netcl.core.replay import Interrupted
-from netcl.graph.effects import repeat, surroundings
+from netcl.graph.effects import repeat
 from netcl.graph.live import Live, evaluator
 from netcl.graph.plan import enqueue, overwritten, plan_for, realise, settings, statistics
 from netcl.graph.transfer import to_host, upload
 from netcl.graph.value import Trace, Value, record_scalar, record_with_numbers, scalar_records
 from netcl.jit.direct import Direct
+from netcl.jit.guard import Guard
 from netcl.jit.recorded import Recorded
 from netcl.jit.segment import Work
-from netcl.jit.watch import Container, equal, is_plain
 from netcl.ops.host_data import from_data
-from netcl.storage import joined, seen_as_before, seen_by_others, seen_through, sharing
+from netcl.storage import joined, seen_by_others, seen_through
 from netcl.tensor import Tensor
 
-_NONE: set[Any] = set()
 _value_of, _buffer_of, _layout_of = attrgetter("_value"), attrgetter("buffer"), attrgetter("input_record")
 MISMATCH = object()  # the recording is not good for this call
 
@@ -38,25 +36,9 @@ class Replay:
 
     def __init__(self, recorded: Recorded, arguments: Sequence[Tensor], floats: Sequence[float]):
         self.recorded = recorded
-        watch = recorded.watch
-        self.fixed = [(place, floats[place]) for place in recorded.fixed]
-        self.shared = [(number, arguments[number]) for number in watch.shared]
-        self.free = [number for number in range(watch.arguments) if number not in watch.shared]
-        self._sort_tensors()
-        self._sort_containers()
         self.work = work = recorded.work
-        used = {what for each in recorded.works for kind, what in each.sources if kind == "tensor"}
-        used |= {number for number, _ in recorded.writes}
-        self.used = sorted(used)
-        self.sharing = sharing([watch.tensors[number] for number in self.used]) if recorded.writes else None
         self.operands = [what for kind, what in work.sources if kind == "tensor"]
         written = {number for number, _ in recorded.writes}
-        with_gradient = watch.gradient_of.values()  # these are looked up, so that they are there
-        self.graded = [
-            (number, missing)
-            for number, missing in enumerate(recorded.missing)
-            if (not missing or recorded.states[number][3]) and number not in with_gradient
-        ]
         where = [*(where for _, where in recorded.writes), *(where for where, _, _ in recorded.made)]
         passed_on = {what[1] for what in where if what[0] == "operand"}  # its elements are also what something becomes
         self.takeable = [k for k, number in enumerate(self.operands) if number in written and k not in passed_on]
@@ -66,12 +48,11 @@ class Replay:
         self.replaced, self.heirs = list(replaced), list(replaced.values())
         self.operands_and_old = self.operands + self.replaced
         self.everything = self.takeable + [len(self.operands) + k for k in range(len(replaced))]
-        self.looked_up = [number for number, _, _ in self.moving if number not in replaced]  # the rest just goes
-        self.roaming = self.free + self.looked_up
-        self.loose = not set(self.roaming).isdisjoint(self.written)  # who is written to is another at each call
+        self.guard = Guard(recorded, arguments, floats, replaced)
+        self.loose = not set(self.guard.roaming).isdisjoint(self.written)  # who is written to is another at each call
         self.managed = [
             container.holder
-            for container in watch.containers
+            for container in recorded.watch.containers
             if container.managed and isinstance(container.holder, dict) and recorded.effects
         ]
         effects = [(place, effect) for place, effect in enumerate(recorded.effects, 1) if effect.function is not None]
@@ -86,193 +67,27 @@ class Replay:
         self.simple = None if recorded.live or len(simple) < len(recorded.made) else simple
         returned = {number for number, _, _ in simple}.union(result for _, result in recorded.reads)
         self.asks_for_operands = self.simple is None or not returned.isdisjoint(overwritten)
-        watch.tensors = []  # gradients and the like would be kept alive
+        recorded.watch.tensors = []  # gradients and the like would be kept alive
 
     def _replaced_gradients(self) -> dict[int, int]:
         """The gradients that are not used and have another one in their place afterwards: by number, that result."""
-        recorded = self.recorded
+        recorded, used = self.recorded, self.recorded.used
         found = {}
         for gradient, number in recorded.watch.gradient_of.items():
             new = dict(recorded.gradients).get(number)
-            if new is not None and gradient not in self.used and recorded.made[new][0][0] == "result":
+            if new is not None and gradient not in used and recorded.made[new][0][0] == "result":
                 found[gradient] = recorded.made[new][0][1]
         return found
-
-    def _sort_tensors(self) -> None:
-        """Tensors that stay who they are, and those that are looked up at each call."""
-        recorded, watch = self.recorded, self.recorded.watch
-        places = {old: (container, key) for container, key, old, _ in recorded.places}
-        self.tensors: list[Any] = []
-        self.moving: list[tuple[int, Any, Any]] = []  # (number, container, key), or (number, None, whose gradient)
-        for number, tensor in enumerate(watch.tensors[watch.arguments :], watch.arguments):
-            gradient_of = watch.gradient_of.get(number)
-            if gradient_of is not None:
-                self.moving.append((number, None, gradient_of))
-            elif number in places:
-                self.moving.append((number, *places[number]))
-            self.tensors.append(None if gradient_of is not None or number in places else tensor)
-        self.own = {id(tensor) for tensor in self.tensors if tensor is not None}
-        first = {number: (container, key) for number, container, key in self.moving}
-        self.likewise = [(c, key, old) for c, key, old, _ in recorded.places if first[old] != (c, key)]
-
-    def _sort_containers(self) -> None:
-        """Cells are compared at each call, modules when something has changed, optimizers' numbers not at all."""
-        recorded = self.recorded
-        self.volatile: dict[int, set[Any]] = {}
-        for container, key, _, _ in recorded.places:
-            self.volatile.setdefault(id(container), set()).add(key)
-            container.content[container.keys.index(key)] = None
-        managed = [c for c in recorded.watch.containers if c.managed]
-        self.structures = [
-            (
-                c,
-                [
-                    (k, item)
-                    for k, item in zip(c.keys, c.content, strict=True)
-                    if item is not None and not is_plain(item)
-                ],
-            )
-            for c in managed
-        ]
-        self.states = [(c.holder, c.content) for c in managed if c.keys and all(isinstance(k, Tensor) for k in c.keys)]
-        watched = [c for c in recorded.watch.containers if not c.managed]
-        self.announced = [c for c in watched if c.announced]
-        rest = [c for c in watched if not c.announced]
-        self.cells = [
-            (c.holder, c.content[0]) for c in rest if isinstance(c.holder, CellType) and id(c) not in self.volatile
-        ]
-        self.containers = [c for c in rest if not isinstance(c.holder, CellType) or id(c) in self.volatile]
-        self.seen = -1
-
-    # ---- whether it is good ----
-
-    def find(self, arguments: list[Tensor], floats: list[float]) -> list[Any] | None:
-        """The tensors of this call in the recording's order; None where the recording is not good for it."""
-        recorded = self.recorded
-        for place, number in self.fixed:
-            if floats[place] != number:
-                return None
-        if recorded.asked and not all(true([floats]) for true in recorded.asked):
-            return None
-        for number, tensor in self.shared:
-            if arguments[number] is not tensor:
-                return None
-        for array, content in recorded.arrays:
-            if array.tobytes() != content:
-                return None
-        for holder, owned in self.states:
-            if len(holder) != len(owned) or not all(map(is_, holder.values(), owned)):
-                return None
-        if not self._same_code():
-            return None
-        for cell, content in self.cells:
-            try:
-                now = cell.cell_contents
-            except ValueError:  # nothing is bound any more
-                return None
-            if now is not content and not equal(now, content):
-                return None
-        for container in self.containers:
-            if not container.same(self.volatile.get(id(container), _NONE)):
-                return None
-        tensors = arguments + self.tensors
-        for number, container, key in self.moving:
-            tensors[number] = tensors[key]._grad if container is None else container.get(key)
-            if tensors[number] is None:
-                return None
-        if not self._apart(tensors):
-            return None
-        for number, chain, shape in recorded.bases:
-            if not seen_as_before(tensors[number], chain, shape):
-                return None
-        for number, missing in self.graded:
-            if (tensors[number]._grad is None) is not missing:
-                return None
-        if self.seen != surroundings.changes:
-            if not self._unchanged(tensors):
-                return None
-            self.seen = surroundings.changes
-            self.viewed = True
-        return tensors
-
-    def _same_code(self) -> bool:
-        """Whether functions and classes are made of what they were made of."""
-        watch = self.recorded.watch
-        for function, code, defaults, keywords in watch.functions:
-            if function.__code__ is not code or function.__defaults__ is not defaults:
-                return False
-            if function.__kwdefaults__ is not keywords:
-                return False
-        if watch.objects and list(map(type, watch.objects)) != watch.kinds:
-            return False
-        for space, size, getter, methods in watch.classes:
-            if len(space) != size or not all(map(is_, getter(space), methods)):
-                return False
-        return not any([function.__dict__ for function, _ in watch.bare])
-
-    def _apart(self, tensors: list[Any]) -> bool:
-        """Whether tensors that were different ones still are, and those found twice are still one."""
-        for container, key, number in self.likewise:
-            if container.get(key) is not tensors[number]:
-                return False
-        for number, gradient in self.recorded.gradient_pairs:
-            if tensors[number]._grad is not tensors[gradient]:
-                return False
-        for number in self.looked_up:
-            if not self._as_before(number, tensors[number]):
-                return False
-        if not self.roaming:
-            return not self.sharing or self._shares_as_before(tensors)
-        roaming = {id(tensors[number]) for number in self.roaming}
-        if len(roaming) != len(self.roaming) or not roaming.isdisjoint(self.own):
-            return False
-        if self.sharing is None:
-            return True
-        if self.sharing or any([tensors[number]._storage is not None for number in self.roaming]):
-            return self._shares_as_before(tensors)
-        return True
-
-    def _shares_as_before(self, tensors: list[Any]) -> bool:
-        return sharing([tensors[number] for number in self.used]) == self.sharing
-
-    def _unchanged(self, tensors: list[Any]) -> bool:
-        """Compare what announces its changes."""
-        for container in self.announced:
-            if not container.same(self.volatile.get(id(container), _NONE)):
-                return False
-        if not all([self._holds(container, items) for container, items in self.structures]):
-            return False
-        if self.sharing is not None and not self._shares_as_before(tensors):
-            return False
-        return all(self._as_before(number, tensor) for number, tensor in enumerate(tensors))
-
-    def _holds(self, container: Container, items: list[tuple]) -> bool:
-        """Whether an optimizer or scheduler holds the objects that it held: numbers are computed anew, tensors not."""
-        keys, content = container.now()
-        held = dict(zip(keys, content, strict=True))
-        return len(held) == len(container.keys) and all(held.get(key) is item for key, item in items)
-
-    def _as_before(self, number: int, tensor: Tensor) -> bool:
-        hooked = bool(tensor._hooks or tensor._accumulate_hooks)
-        return (tensor._value.device, tensor._tracked, tensor._node is None, hooked) == self.recorded.states[number][2:]
-
-    def _fits(self, tensors: list[Any]) -> bool:
-        """Whether the tensors have the shapes, dtypes and devices that they had."""
-        for number in self.used:
-            value = tensors[number]._value
-            if (value.shape, value.dtype, value.device) != self.recorded.states[number][:3]:
-                return False
-        return True
 
     # ---- doing it ----
 
     def call(self, arguments: list[Tensor], floats: list[float]) -> Any:
         """The function's result, or MISMATCH with nothing done."""
-        tensors = self.find(arguments, floats)
+        tensors = self.guard.find(arguments, floats)
         if tensors is None:
             return MISMATCH
         found = self._direct_plan(tensors) if self.directs else None
-        if found is None and not self._fits(tensors):
+        if found is None and not self.guard.fits(tensors):
             return MISMATCH
         undo = [holder.copy() for holder in self.managed]
         if self.recorded.cuts:
@@ -319,9 +134,8 @@ class Replay:
 
     def first(self, arguments: list[Tensor], sources: list[Any]) -> Any:
         """The call that was recorded, taken back, done by the plan. Its effects have happened: `sources`."""
-        tensors = arguments + self.tensors
-        for number, container, key in self.moving:
-            tensors[number] = tensors[key]._grad if container is None else container.get(key)
+        tensors = self.guard.look_up(arguments)
+        assert tensors is not None, "they have just been there"
         found = self._direct_plan(tensors) if self.directs else None
         return self._lazily(tensors, sources, []) if found is None else self._run(*found, tensors, sources)
 
@@ -350,7 +164,8 @@ class Replay:
         holds one: their memory may be taken."""
         values = list(map(_value_of, [tensors[number] for number in self.operands_and_old]))
         buffers = list(map(_buffer_of, values))
-        if self.viewed or self.loose:
+        if self.guard.news or self.viewed or self.loose:
+            self.guard.news = False
             self.viewed = any([seen_by_others(tensors[number]) for number in self.written])
         if not self.viewed and _alone(values, 3) and _alone(buffers, 3) and self._old_alone(tensors):
             free = self.everything
@@ -365,7 +180,7 @@ class Replay:
         now = settings(self.work.device)
         direct = self.last
         if direct is None or direct.free != free or direct.layouts != layouts or direct.settings != now:
-            if not self._fits(tensors):
+            if not self.guard.fits(tensors):
                 return None
             self.last = direct = self._find_plan(layouts, free)
             direct.layouts, direct.free, direct.settings = layouts, free, now

@@ -51,6 +51,12 @@ class Live:
     def __round__(self, digits: int | None = None) -> Any:
         return round(plain(self), digits)
 
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
     def __hash__(self) -> int:
         return hash(plain(self))
 
@@ -146,11 +152,11 @@ def _compared(function: Callable) -> Callable:
     return compare
 
 
-for _name in ("add", "sub", "mul", "truediv", "pow", "mod", "floordiv"):
-    _function = getattr(operator, _name)
+for _name in ("add", "sub", "mul", "truediv", "pow", "mod", "floordiv", "and", "or", "xor", "lshift", "rshift"):
+    _function = getattr(operator, f"__{_name}__")
     setattr(Live, f"__{_name}__", _binary(_function, swapped=False))
     setattr(Live, f"__r{_name}__", _binary(_function, swapped=True))
-for _name in ("neg", "pos", "abs"):
+for _name in ("neg", "pos", "abs", "invert"):
     setattr(Live, f"__{_name}__", _unary(getattr(operator, _name)))
 for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     setattr(Live, f"__{_name}__", _compared(getattr(operator, _name)))

@@ -19,7 +19,7 @@ from netcl.autograd.rules import reads
 from netcl.core.device import Device
 from netcl.core.dtypes import DType
 from netcl.graph import value as tracing
-from netcl.graph.live import Live, evaluator, plain
+from netcl.graph.live import Live, evaluator, peek, plain
 from netcl.graph.value import Value
 from netcl.jit.recorder import Recorder
 from netcl.jit.segment import Cut, Segment, Template, Work
@@ -289,7 +289,7 @@ class Analysis:
         if type(item) in (list, tuple) or (isinstance(item, tuple) and hasattr(item, "_fields")):
             return "list", type(item), [self._returned(part) for part in item]
         if type(item) is dict:
-            return "dict", list(item), [self._returned(part) for part in item.values()]
+            return "dict", [peek(key) for key in item], [self._returned(part) for part in item.values()]
         if id(item) in self.watch._seen:
             return "same", item
         raise CannotRepeat(f"it returns a {type(item).__name__}")

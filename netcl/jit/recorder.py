@@ -210,7 +210,7 @@ class Recorder:
         for value in self.before:
             value.origin = None
         self.before, self.gradients, self.tracked, self.uploads, self.trace = [], [], [], {}, None
-        self.outside, self.cuts = [], []
+        self.outside, self.cuts, self.asked = [], [], []
 
     def plain_numbers(self) -> None:
         """A float argument that the function put somewhere is a plain number there."""

@@ -109,7 +109,7 @@ def plain_items(item: Any) -> Any:
     if kind in (tuple, list) and any(type(part) in (Live, tuple, list, dict) for part in item):
         return kind(plain_items(part) for part in item)
     if kind is dict:
-        return {name: plain_items(part) for name, part in item.items()}
+        return {peek(name): plain_items(part) for name, part in item.items()}
     if not isinstance(item, Tensor):  # an object of the user's own: its attributes
         attributes = getattr(item, "__dict__", None)
         if type(attributes) is dict:

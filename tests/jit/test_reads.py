@@ -204,6 +204,47 @@ def test_numbers_that_are_looked_at_in_other_ways_are_right() -> None:
         assert found == [look(3.0 * number) for number in (0.5, 1.25, 0.75)]
 
 
+USES: tuple[Any, ...] = (
+    int, float, bool, range, round, math.floor, complex, str, abs, lambda n: [10, 20, 30][n], lambda n: [1, 2, 3][:n],
+    lambda n: sum([n, 1]), lambda n: max(n, 1), lambda n: math.pow(n, 2), lambda n: {n: 1}, lambda n: n in (1, 2),
+    lambda n: divmod(n, 2), lambda n: divmod(7, n), lambda n: n & 1, lambda n: ~n, lambda n: n // 2, lambda n: -n,
+    lambda n: 2**n, lambda n: n == 1, lambda n: isinstance(n, float), lambda n: {n, 2.0}, lambda n: (n, [n]),
+    lambda n: nc.full((2,), n), lambda n: nc.zeros(int(n)), lambda n: nc.arange(n), lambda n: nc.tensor([n, 1.0]),
+    lambda n: nc.where(nc.ones(2) > 0, n, 0.0), lambda n: nc.ones(2).add(nc.ones(2), alpha=n), math.isnan,
+    lambda n: nc.ones(2).clamp(max=n), lambda n: np.array([n]).tolist(), lambda n: "a" if n else "b", lambda n: n and 5,
+    lambda n: nc.arange(5)[int(n)], lambda n: F.dropout(nc.ones(3), 0.0 * n), lambda n: f"{n:.2f}", repr,
+)  # fmt: skip
+
+
+def outcome(function: Any, x: Any) -> Any:
+    """What a call gives, as plain data with its types; or the kind of error."""
+
+    def described(item: Any) -> Any:
+        if isinstance(item, nc.Tensor):
+            return item.dtype, item.tolist()
+        return [described(part) for part in item] if isinstance(item, (list, tuple)) else (type(item), item)
+
+    try:
+        return described(function(x))
+    except (TypeError, IndexError, ZeroDivisionError, ValueError) as error:
+        return type(error)
+
+
+@pytest.mark.parametrize("dtype", [nc.float32, nc.int64, nc.bool], ids=str)
+def test_what_is_read_serves_like_a_plain_number(dtype: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", nc.JitWarning)
+        for place, use in enumerate(USES):
+
+            def function(x: Any, use: Any = use) -> Any:
+                return use(x.sum().to(dtype).item())
+
+            jitted = compiled(function)
+            for number in (1, 2, 0, 1, 2):
+                x = nc.tensor([float(number)])
+                assert outcome(jitted, x) == outcome(function, x), (place, number)
+
+
 def test_a_list_of_losses_gets_plain_numbers() -> None:
     losses: list[float] = []
 

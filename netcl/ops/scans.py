@@ -138,15 +138,12 @@ def _prod_gradient(g: Tensor, y: Tensor, x: Tensor, arg: tuple[str, int]) -> tup
 
 
 def _logaddexp_gradient(g: Tensor, y: Tensor, x: Tensor, arg: tuple[str, int]) -> tuple:
-    """dx[i] = sum over k >= i of g[k] exp(x[i] - y[k]), the positive and the negative g apart, each as logs."""
+    """dx[i] = exp(x[i] - y[i]) * (g[i] + exp(y[i] - y[i + 1]) * (g[i + 1] + ..)): y rises, so nothing overflows."""
     axis = arg[1]
-    parts = []
-    for part in (g, -g):
-        counts = (part > 0) & (y > -math.inf)
-        logs = (part.where(counts, 1.0).log() - y).where(counts, -math.inf)
-        backwards = running("logaddexp", logs.flip(axis), axis).flip(axis)
-        parts.append((backwards + x).exp())
-    return (parts[0] - parts[1],)
+    finite = y.where(y > -math.inf, 0.0)
+    steps = (shifted(y, axis, -math.inf) - finite).exp()
+    after = recurrence(shifted(steps.flip(axis), axis), g.flip(axis), axis).flip(axis)
+    return ((x - finite).exp() * after,)
 
 
 _GRADIENTS = {"sum": _sum_gradient, "prod": _prod_gradient, "logaddexp": _logaddexp_gradient}

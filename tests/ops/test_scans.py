@@ -1,5 +1,7 @@
 """Running sums, products, extrema and logsumexps: values, positions, gradients, long and short rows, every layout."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from against_torch import close, derivatives, values
@@ -92,6 +94,17 @@ def test_scans_of_0d_tensors_and_infinities(torch, mode):
     x = np.float32([-np.inf, -np.inf, 1000, 1001, -np.inf, np.inf, np.inf, np.nan])
     values(torch, {"logs": lambda m, t: t.logcumsumexp(0)}, x)
     derivatives(torch, {"logs": lambda m, t: t.logcumsumexp(0)}, np.float32([1000, -1000, 1001, 0]))
+
+
+def test_derivatives_forward_of_scans():
+    """They are gradients of gradients that start from zeros: a rule has to be linear there too."""
+    direction = nc.tensor([1.0, 1.0, 2.0, 3.0])
+    for name, start in (("logcumsumexp", -np.inf), ("cumsum", 0), ("cumprod", 0)):
+        x = nc.tensor(np.float32([0.5, start, 2, -1]))
+        scan = partial(getattr(nc, name), dim=0)
+        forward = nc.func.jvp(scan, (x,), (direction,))[1]
+        np.testing.assert_allclose(forward.numpy(), (nc.func.jacrev(scan)(x) @ direction).numpy(), 1e-5, err_msg=name)
+        assert forward.any().item(), name
 
 
 def test_what_scans_raise():

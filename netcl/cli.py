@@ -91,13 +91,17 @@ def grades(**options: Any) -> None:
 
 
 def _run(name: str, options: dict[str, Any]) -> None:
-    """Run an example's main(). A device or package that is missing is told without a traceback."""
+    """Run an example's main(). A device, package or folder that is missing is told without a traceback."""
     from netcl.core.device import device
 
     try:
         device(options["device"])
     except (ValueError, RuntimeError) as error:
         raise click.ClickException(str(error)) from error
+    try:
+        Path(options["out"]).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.ClickException(f"--out: {error}") from error
     try:
         example = load_example(name)
         example.main(**options)

@@ -12,7 +12,7 @@ So nothing is read per batch, and batches of unequal size give what one large ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -84,7 +84,7 @@ class Meter:
     """Metrics (or their names) over many batches: update(prediction, target) for each, values() at the end."""
 
     def __init__(self, *metrics: Metric | str) -> None:
-        self.metrics = [found(metric) for metric in metrics]
+        self.metrics = distinct(metrics)
         self._sums: list[Sums] | None = None
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
@@ -111,6 +111,19 @@ def found(metric: Any) -> Metric:
     if callable(metric):
         return of_function(metric)
     raise TypeError(f"a metric is a name, a Metric or a function, not {type(metric).__name__}")
+
+
+def distinct(metrics: Iterable[Any], *others: Metric) -> list[Metric]:
+    """Each as a Metric. ValueError where two, or one and one of the others, have the same name."""
+    listed = [found(metric) for metric in metrics]
+    names = [metric.name for metric in (*others, *listed)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"two metrics are named {name!r}: name one by nc.metrics.of_function(function, name) or "
+                "dataclasses.replace(metric, name=..)"
+            )
+    return listed
 
 
 # ---- classes ---------------------------------------------------------------------------------------------------------
@@ -191,7 +204,7 @@ def perplexity() -> Metric:
 def f1(average: str = "macro", classes: int | None = None) -> Metric:
     """The harmonic mean of precision and recall of each class, averaged: "macro" (each class that occurs counts the
     same), "weighted" (by how often it is true) or "micro" (all together). For logits of the shape of the targets it is
-    the score of class 1.
+    the score of class 1. Its name is f1, f1_weighted or f1_micro.
 
     classes: how many there are, needed where predictions are classes, not scores.
     """
@@ -222,7 +235,7 @@ def f1(average: str = "macro", classes: int | None = None) -> Metric:
         scores = 2 * hits[occurs] / (guessed + true)[occurs]
         return float(np.average(scores, weights=true[occurs] if average == "weighted" and true.any() else None))
 
-    return Metric("f1", sums, value)
+    return Metric("f1" if average == "macro" else f"f1_{average}", sums, value)
 
 
 # ---- numbers ---------------------------------------------------------------------------------------------------------

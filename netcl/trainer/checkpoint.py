@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netcl.metrics import found
 from netcl.random import Generator, default_generator
 
 if TYPE_CHECKING:
     from netcl.trainer.trainer import Trainer
 
-FORMAT = 1
+FORMAT = 2
 
 
 # ---- the parts
@@ -27,6 +26,7 @@ def state_of(trainer: Trainer, train: Any) -> dict[str, Any]:
         "format": FORMAT,
         "epoch": trainer.epoch, "batch": trainer.batch, "steps": trainer.steps, "began": trainer._began,
         "stop": trainer.stop,
+        "kinds": _kinds(trainer),
         "metrics": _names(trainer),
         "sums": trainer._sums,
         "history": trainer.history.rows,
@@ -43,6 +43,12 @@ def _parts(trainer: Trainer) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _kinds(trainer: Trainer) -> dict[str, str]:
+    """The classes of the parts beside the model, which tells by itself what it can't load."""
+    parts = {name: part for name, part in _parts(trainer).items() if name != "model"}
+    return {name: "none" if part is None else type(part).__name__ for name, part in parts.items()}
+
+
 def _names(trainer: Trainer) -> list[str] | None:
     """The metrics' names; None before the first batch has chosen them."""
     return None if trainer._steps.choosing else [metric.name for metric in trainer.metrics]
@@ -52,10 +58,9 @@ def check_fits(trainer: Trainer, state: Any, path: str) -> None:
     """ValueError for what is no checkpoint, and where the Trainer is made of other parts than the one that wrote it."""
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"{path!r} is no checkpoint of a Trainer; it cannot be resumed from")
-    for name, part in _parts(trainer).items():
-        if (part is None) != (state[name] is None):
-            had, has = ("no " if missing else "a " for missing in (state[name] is None, part is None))
-            raise ValueError(f"{path!r} was written with {had}{name}, this Trainer has {has}{name}")
+    for name, kind in _kinds(trainer).items():
+        if kind != state["kinds"][name]:
+            raise ValueError(f"{path!r} was written with the {name} {state['kinds'][name]}, this Trainer has {kind}")
     wrote, now = [name for name, _ in state["callbacks"]], [type(c).__name__ for c in trainer.callbacks]
     if wrote != now:
         raise ValueError(f"{path!r} was written with the callbacks {wrote}, this Trainer has {now}")
@@ -76,7 +81,7 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.epoch, trainer.batch, trainer.steps = (state[key] for key in ("epoch", "batch", "steps"))
     trainer._began, trainer.stop, trainer._order = state["began"], state["stop"], state["order"]
     if trainer._steps.choosing and state["metrics"] is not None:
-        trainer._steps.choose([found(name) for name in state["metrics"]])
+        trainer._steps.choose(state["metrics"])
     trainer.history.rows[:] = state["history"]
     trainer._sums = None if state["sums"] is None else [tuple(part) for part in state["sums"]]
 

@@ -90,6 +90,9 @@ class History(Mapping):
         shown = list(names) if names is not None else self.measured
         if not shown:
             raise ValueError("there is nothing to plot: the history has no epochs")
+        for name in shown:
+            if name not in self and HELD_OUT + name not in self:
+                raise KeyError(f"{name!r}; the history has {', '.join(self) or 'no epochs'}")
         if figure is None:
             figure = _figure(len(shown))
         axes = figure.subplots(1, len(shown), squeeze=False)[0]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import netcl.nn.functional as F
+from netcl import nn
 from netcl.amp import GradScaler, autocast, get_autocast_dtype
 from netcl.autograd.tape import no_grad
 from netcl.core import dtypes
@@ -21,6 +24,8 @@ from netcl.trainer.batches import call
 
 if TYPE_CHECKING:
     from netcl.trainer.trainer import Trainer
+
+Reading = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 MOST_CLASSES = 1000  # beyond them F1 is left out unless asked for: it compares every sample with every class
 
@@ -35,15 +40,16 @@ class Steps:
     def __init__(self, trainer: Trainer, metrics: Sequence[Metric] | None, compiled: bool) -> None:
         self.metrics = list(metrics or ())
         self.choosing = metrics is None
+        self._read = reading(trainer.loss_fn)
         self._zeros: list[tuple[np.ndarray, ...]] | None = None
         self._device = trainer.device
         self._first = _train(trainer, self.metrics, self), _measure(trainer, self.metrics, self)
         later = _train(trainer, self.metrics, None), _measure(trainer, self.metrics, None)
         self._later = tuple(map(jit_compile, later)) if compiled else later
 
-    def choose(self, metrics: Sequence[Metric]) -> None:
-        """Measure these from now on."""
-        self.metrics[:] = metrics
+    def choose(self, names: Sequence[str]) -> None:
+        """Measure these of the usual metrics from now on."""
+        self.metrics[:] = [_read_as(self._read, found(name)) for name in names]
         self.choosing = False
 
     def train(self, inputs: Any, target: Any, sums: Any, *rest: Any) -> Any:
@@ -71,7 +77,7 @@ class Steps:
     def choose_for(self, prediction: Any, target: Any) -> None:
         """Choose the usual metrics by what the model answered, where they are wanted."""
         if self.choosing:
-            self.choose(usual_metrics(prediction, target))
+            self.choose(usual_metrics(self._read, prediction, target))
 
     def added(self, sums: Any, new: list[Sums]) -> list[Sums]:
         """The first batch's sums added to none, or to those of a checkpoint."""
@@ -150,17 +156,46 @@ def with_batch(
         return merged([LOSS, *metrics], sums, new) if first is None else first.added(sums, new)
 
 
-def usual_metrics(prediction: Any, target: Any) -> list[Metric]:
+def usual_metrics(read: Reading | None, prediction: Any, target: Any) -> list[str]:
     """Accuracy and F1 for classes, the mean absolute error and R2 for numbers; none where the shapes fit neither."""
     if not (isinstance(prediction, Tensor) and isinstance(target, Tensor)):
         return []
-    if target.is_floating_point():
-        fits = prediction.shape == target.shape and target.ndim > 0
-        return [found("mae"), found("r2")] if fits else []
+    if read is not None:
+        prediction, target = read(prediction, target)
+    elif target.is_floating_point():
+        return ["mae", "r2"] if prediction.shape == target.shape and target.ndim > 0 else []
+    if read is not None and prediction.shape == target.shape:
+        return ["accuracy", "f1"]
     scores = prediction.ndim == target.ndim + 1 and prediction.shape[:1] + prediction.shape[2:] == target.shape
     if not scores or prediction.shape[1] < 2:
         return []
-    return [found("accuracy")] + ([found("f1")] if prediction.shape[1] <= MOST_CLASSES else [])
+    return ["accuracy", "f1"] if prediction.shape[1] <= MOST_CLASSES else ["accuracy"]
+
+
+def reading(loss_fn: Any) -> Reading | None:
+    """For a loss of classes: what makes scores and classes of its arguments, whose targets may be floating-point. None
+    for any other loss, of which the targets' dtype tells whether they are classes."""
+    while isinstance(loss_fn, partial):
+        loss_fn = loss_fn.func
+    for known, read in (
+        ((F.cross_entropy, nn.CrossEntropyLoss), _most_likely),
+        ((F.binary_cross_entropy, nn.BCELoss), lambda prediction, target: (prediction - 0.5, target)),
+        ((F.binary_cross_entropy_with_logits, nn.BCEWithLogitsLoss), lambda prediction, target: (prediction, target)),
+    ):
+        if loss_fn is known[0] or isinstance(loss_fn, known[1]):
+            return read
+    return None
+
+
+def _most_likely(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities of classes as the most likely one."""
+    return prediction, target.argmax(1) if target.is_floating_point() and target.ndim > 1 else target
+
+
+def _read_as(read: Reading | None, metric: Metric) -> Metric:
+    if read is None:
+        return metric
+    return replace(metric, sums=lambda prediction, target: metric.sums(*read(prediction, target)))
 
 
 def autocast_and_scaler(amp: Any, device: Any) -> tuple[Callable[[], AbstractContextManager], GradScaler | None]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from netcl.autograd.tape import no_grad
 from netcl.io import load, save
-from netcl.metrics import LOSS, Metric, Sums, found, read
+from netcl.metrics import LOSS, Metric, Sums, distinct, read
 from netcl.nn.module import Module
 from netcl.ops.joining import cat
 from netcl.optim import LBFGS, Optimizer
@@ -43,8 +43,8 @@ class Trainer:
     loss_fn: any function of (prediction, target) that gives the mean over a batch. A batch is (x, y), (x1, x2, y), or a
     dict with an entry named target, label or y, whose others are the model's keywords; `unpack(batch)`, giving
     (inputs, target), reads any other.
-    metrics: names of netcl.metrics.TABLE, Metrics, or functions; by default accuracy and F1 for classes, MAE and R2
-    for numbers. amp: float16, bfloat16 or True, for netcl.amp.autocast; float16 gets a GradScaler. clip: the greatest
+    metrics: names of netcl.metrics.TABLE, Metrics, or functions; by default accuracy and F1 for classes
+    (integers, or what a cross-entropy takes), MAE and R2 for other numbers. amp: float16, bfloat16 or True, for netcl.amp.autocast; float16 gets a GradScaler. clip: the greatest
     norm of the gradients. accumulate: how many batches make a step; their samples count alike. ema: the decay of an
     average of the weights, which is then what evaluate and predict use. scheduler: stepped after each "epoch" or
     "step", as scheduler_every says.
@@ -70,7 +70,13 @@ class Trainer:
         callbacks: Sequence[Callback] = (), *, scheduler: Any = None, scheduler_every: str = "epoch",
         unpack: Callable[[Any], tuple[Any, Any]] = batching.unpack, compile: bool = True,
     ) -> None:  # fmt: skip
-        _check(model, optimizer, loss_fn, clip, accumulate, callbacks, scheduler_every)
+        _check(model, optimizer, loss_fn, clip, accumulate, callbacks)
+        if scheduler is not None:
+            _check_scheduler(scheduler, optimizer)
+        if scheduler_every not in ("epoch", "step"):
+            raise ValueError(f'Trainer: scheduler_every must be "epoch" or "step", got {scheduler_every!r}')
+        if scheduler_every == "step" and isinstance(scheduler, ReduceLROnPlateau):
+            raise ValueError('Trainer: ReduceLROnPlateau goes by the loss of an epoch; use scheduler_every="epoch"')
         self.model = model
         self.optimizer = optimizer
         self.loss_fn = loss_fn
@@ -93,7 +99,7 @@ class Trainer:
         self._sums: list[Sums] | None = None
         self._order: dict[str, Any] = {}  # the random state that the epoch began with
         self._began = 0  # the epoch that the present call of fit began with
-        self._steps = Steps(self, None if metrics is None else [found(metric) for metric in _listed(metrics)], compile)
+        self._steps = Steps(self, None if metrics is None else distinct(_listed(metrics), LOSS), compile)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -131,6 +137,10 @@ class Trainer:
         """
         if checkpoint_every is not None and (checkpoint is None or checkpoint_every < 1):
             raise ValueError("checkpoint_every is a number of steps, 1 or more, and needs checkpoint=path")
+        if not isinstance(epochs, int) or epochs < 0:
+            raise ValueError(f"epochs is a number of epochs, 0 or more; got {epochs!r}")
+        if isinstance(val, (int, float)):
+            raise TypeError(f"val is validation data, not a number: write fit(train, epochs={val})")
         if resume and checkpoint is None:
             raise ValueError("resume=True needs checkpoint=path")
         check_rereadable(train, epochs, checkpoint is not None)
@@ -140,6 +150,8 @@ class Trainer:
         within: dict[str, Any] | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(f"checkpoint is a file to write; {str(path)!r} is a folder")
             for unfinished in path.parent.glob(f".{path.name}.*.tmp"):
                 unfinished.unlink()  # a run was killed while it wrote
             if resume and path.exists():
@@ -316,15 +328,16 @@ class Trainer:
         return state
 
 
-def _check(
-    model: Any, optimizer: Any, loss_fn: Any, clip: Any, accumulate: Any, callbacks: Any, scheduler_every: str
-) -> None:
+def _check(model: Any, optimizer: Any, loss_fn: Any, clip: Any, accumulate: Any, callbacks: Any) -> None:
     if not isinstance(model, Module):
         raise TypeError(f"Trainer: the model must be a Module, not {type(model).__name__}")
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"Trainer: the optimizer must be an Optimizer, not {type(optimizer).__name__}")
     if isinstance(optimizer, LBFGS):
         raise NotImplementedError("Trainer: LBFGS computes the loss several times a step; write its loop by hand")
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if not any(id(parameter) in trained for parameter in model.parameters()):
+        raise ValueError("Trainer: the optimizer has none of the model's parameters; make it of model.parameters()")
     if not callable(loss_fn):
         raise TypeError(f"Trainer: loss_fn must be a function of (prediction, target), not {type(loss_fn).__name__}")
     if clip is not None and not clip > 0:
@@ -334,8 +347,13 @@ def _check(
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise TypeError(f"Trainer: callbacks must be netcl.trainer.Callback objects, not {type(callback).__name__}")
-    if scheduler_every not in ("epoch", "step"):
-        raise ValueError(f'Trainer: scheduler_every must be "epoch" or "step", got {scheduler_every!r}')
+
+
+def _check_scheduler(scheduler: Any, optimizer: Optimizer) -> None:
+    if not hasattr(scheduler, "step"):
+        raise TypeError(f"Trainer: the scheduler must be one of nc.optim.lr_scheduler, not {type(scheduler).__name__}")
+    if getattr(scheduler, "optimizer", optimizer) is not optimizer:
+        raise ValueError("Trainer: the scheduler was made with another optimizer than this one")
 
 
 def _listed(metrics: Any) -> list[Any]:

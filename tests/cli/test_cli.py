@@ -136,6 +136,13 @@ def test_bad_options_are_told_without_a_traceback(arguments: tuple, text: str) -
     assert text in result.output
 
 
+def test_a_folder_that_cannot_be_made_is_told_before_the_training(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run("train", "digits", "--out", str(tmp_path / "file"))
+    assert isinstance(result.exception, SystemExit) and result.exit_code == 1
+    assert result.output.startswith("Error: --out: ") and "epoch" not in result.output
+
+
 def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

@@ -70,6 +70,8 @@ def test_history_draws_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert len(own.axes) == 1
     with pytest.raises(ValueError, match="no epochs"):
         History().plot()
+    with pytest.raises(KeyError, match=r"accuracy.*loss, val_loss"):
+        history.plot(names=["loss", "accuracy"])
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ModuleNotFoundError, match=r"netcl\[examples\]"):
         history.plot(path)

@@ -181,10 +181,14 @@ def test_what_cannot_be_resumed_is_told(tmp_path: Path) -> None:
         trainer.fit(loader, checkpoint=path, resume=True, progress=False)
     trainer.fit(loader, checkpoint=path, progress=False)
     other, loader = small("cosine")
-    with pytest.raises(ValueError, match="no scheduler"):
+    with pytest.raises(ValueError, match="scheduler none.* CosineAnnealingLR"):
         other.fit(loader, epochs=2, checkpoint=path, resume=True, progress=False)
     other, loader = small(callbacks=(EarlyStopping(),))
     with pytest.raises(ValueError, match="EarlyStopping"):
+        other.fit(loader, epochs=2, checkpoint=path, resume=True, progress=False)
+    other, loader = small()
+    other = nc.Trainer(other.model, nc.optim.SGD(other.parameters), F.mse_loss)
+    with pytest.raises(ValueError, match="RMSprop.*SGD"):
         other.fit(loader, epochs=2, checkpoint=path, resume=True, progress=False)
     other, loader = small()
     other = nc.Trainer(other.model, other.optimizer, F.mse_loss, metrics="mse")

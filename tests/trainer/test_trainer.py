@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,42 @@ def test_classification_tells_accuracy_and_f1(capsys) -> None:
     assert found["loss"] == pytest.approx(F.cross_entropy(logits, nc.tensor(y)).item(), rel=1e-5)
 
 
+def twice(count: int, parts: tuple) -> list:
+    return [tuple(part[:count] for part in parts), tuple(part[count:] for part in parts)]
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "last", "columns"),
+    [
+        (F.binary_cross_entropy_with_logits, nn.Identity(), 1),
+        (nn.BCEWithLogitsLoss(pos_weight=nc.tensor([2.0])), nn.Identity(), 1),
+        (nn.BCELoss(), nn.Sigmoid(), 1),
+        (partial(F.cross_entropy, label_smoothing=0.1), nn.Identity(), 3),
+    ],
+)
+def test_a_loss_of_classes_with_floating_targets_tells_accuracy_and_f1(loss_fn, last, columns: int, tmp_path) -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    nc.manual_seed(0)
+    x, _ = numbers()
+    classes = x.argmax(1) if columns > 1 else (x[:, :1] > 0).astype(int)
+    target = np.eye(3)[classes] if columns > 1 else classes
+    batches = twice(25, (x, target.astype(np.float32)))
+    model = nn.Sequential(nn.Linear(3, columns), last)
+    trainer = nc.Trainer(model, nc.optim.SGD(model.parameters(), lr=0.1), loss_fn)
+    found = trainer.evaluate(batches)
+    scores = trainer.predict(x).numpy()
+    guesses = scores.argmax(1) if columns > 1 else scores > (0.5 if isinstance(last, nn.Sigmoid) else 0)
+    assert found["accuracy"] == pytest.approx(np.mean(guesses == classes))
+    average = "macro" if columns > 1 else "binary"
+    assert found["f1"] == pytest.approx(sklearn.f1_score(classes.ravel(), guesses.ravel(), average=average))
+    assert set(found) == {"loss", "accuracy", "f1"}
+    history = trainer.fit(batches, epochs=1, checkpoint=tmp_path / "c", progress=False)
+    again = nc.Trainer(model, nc.optim.SGD(model.parameters(), lr=0.0), loss_fn)
+    resumed = again.fit(batches, epochs=1, checkpoint=tmp_path / "c", resume=True, progress=False)
+    assert resumed["f1"] == history["f1"]
+    assert again.evaluate(batches) == trainer.evaluate(batches)
+
+
 def test_metrics_are_those_asked_for() -> None:
     def worst(prediction: nc.Tensor, target: nc.Tensor) -> nc.Tensor:
         return (prediction - target).abs().amax()
@@ -106,6 +143,10 @@ def test_metrics_are_those_asked_for() -> None:
     assert set(trainer.fit(loader, progress=False)) == {"loss", "lr", "seconds"}
     trainer, loader = classes(metrics="top_5")
     assert trainer.evaluate(loader)["top_5"] == 1
+    trainer, loader = classes(metrics=["f1", nc.metrics.f1("micro"), nc.metrics.f1("weighted"), "accuracy"])
+    found = trainer.evaluate(loader)
+    assert list(found) == ["loss", "f1", "f1_micro", "f1_weighted", "accuracy"]
+    assert found["f1_micro"] == pytest.approx(found["accuracy"])
 
 
 @pytest.mark.parametrize("size", [4, 3])
@@ -282,6 +323,9 @@ def test_what_is_wrong_is_told() -> None:
     trainer, _ = regression()
     model, optimizer = trainer.model, trainer.optimizer
     x, y = numbers(4)
+    schedulers = nc.optim.lr_scheduler
+    other = schedulers.StepLR(nc.optim.SGD(model.parameters(), lr=0.1), 1)
+    plateau = schedulers.ReduceLROnPlateau(optimizer)
     for error, text, call in (
         (TypeError, "Module", lambda: nc.Trainer(wrong_loss, optimizer, F.mse_loss)),
         (TypeError, "Optimizer", lambda: nc.Trainer(model, 0.1, F.mse_loss)),
@@ -292,6 +336,20 @@ def test_what_is_wrong_is_told() -> None:
         (TypeError, "Callback", lambda: nc.Trainer(model, optimizer, F.mse_loss, callbacks=[print])),
         (ValueError, "scheduler_every", lambda: nc.Trainer(model, optimizer, F.mse_loss, scheduler_every="batch")),
         (ValueError, "accuracy", lambda: nc.Trainer(model, optimizer, F.mse_loss, metrics=["f2"])),
+        (ValueError, "'mae'", lambda: nc.Trainer(model, optimizer, F.mse_loss, metrics=["mae", nc.metrics.mae()])),
+        (ValueError, "'loss'", lambda: nc.Trainer(model, optimizer, F.mse_loss, metrics=nc.metrics.LOSS)),
+        (ValueError, "parameters", lambda: nc.Trainer(nn.Linear(3, 1), optimizer, F.mse_loss)),
+        (TypeError, "scheduler", lambda: nc.Trainer(model, optimizer, F.mse_loss, scheduler=0.1)),
+        (ValueError, "optimizer", lambda: nc.Trainer(model, optimizer, F.mse_loss, scheduler=other)),
+        (
+            ValueError,
+            "epoch",
+            lambda: nc.Trainer(model, optimizer, F.mse_loss, scheduler=plateau, scheduler_every="step"),
+        ),
+        (ValueError, "epochs", lambda: trainer.fit([(x, y)], epochs=-1, progress=False)),
+        (ValueError, "epochs", lambda: trainer.fit([(x, y)], epochs=1.5, progress=False)),
+        (TypeError, "epochs=5", lambda: trainer.fit([(x, y)], 5, progress=False)),
+        (IsADirectoryError, "file", lambda: trainer.fit([(x, y)], checkpoint=".", progress=False)),
         (NotImplementedError, "LBFGS", lambda: nc.Trainer(model, nc.optim.LBFGS(model.parameters()), F.mse_loss)),
         (ValueError, "no batches", lambda: trainer.fit([], progress=False)),
         (ValueError, "no batches", lambda: trainer.evaluate([])),

@@ -122,8 +122,12 @@ def _state(generator: Generator) -> np.ndarray:
     return np.frombuffer(generator._state(), np.uint8)
 
 
-def restore_random_state(state: dict[str, Any], loader: Any) -> None:
-    """Go on where random_state() was called. ValueError for a loader with another number of generators."""
+def restore_random_state(state: dict[str, Any], loader: Any, ahead: dict[str, Any] | None = None) -> None:
+    """Go on where random_state() was called. ValueError for a loader with another number of generators.
+
+    ahead: the state that an epoch began with which a thread reads ahead. If the samples draw from Python's or NumPy's
+    numbers, the thread has done so again, and goes on.
+    """
     own = generators(loader)
     if len(own) != len(state["loader"]):
         raise ValueError(
@@ -133,9 +137,20 @@ def restore_random_state(state: dict[str, Any], loader: Any) -> None:
     default_generator.set_state(state["netcl"])
     for generator, saved in zip(own, state["loader"], strict=True):
         generator.set_state(saved)
+    drawn = _drawn_since(ahead)
     version, words, gauss = state["python"]
-    random.setstate((version, tuple(words.tolist()), gauss))
-    np.random.set_state(tuple(state["numpy"]))  # noqa: NPY002
+    if "python" not in drawn:
+        random.setstate((version, tuple(words.tolist()), gauss))
+    if "numpy" not in drawn:
+        np.random.set_state(tuple(state["numpy"]))  # noqa: NPY002
+
+
+def _drawn_since(before: dict[str, Any] | None) -> set[str]:
+    """Which of the global streams are not where random_state() found them."""
+    if before is None:
+        return set()
+    now = random_state(())
+    return {name for name in ("python", "numpy") if not all(map(np.array_equal, now[name], before[name]))}
 
 
 def check_rereadable(loader: Any, epochs: int, resumable: bool) -> None:

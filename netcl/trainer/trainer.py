@@ -12,6 +12,7 @@ import numpy as np
 
 from netcl.autograd.tape import no_grad
 from netcl.io import load, save
+from netcl.data.prefetch import Prefetched
 from netcl.metrics import LOSS, Metric, Sums, distinct, read
 from netcl.nn.module import Module
 from netcl.ops.joining import cat
@@ -195,7 +196,7 @@ class Trainer:
         iterator = iter(train)
         if within is not None:
             skipped(iterator, self.batch)
-            restore_random_state(within["random"], train)
+            restore_random_state(within["random"], train, self._order if isinstance(iterator, Prefetched) else None)
         for callback in callbacks:
             callback.on_epoch_begin(self)
         with batching.closed_after(iterator):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import training_script
 import netcl as nc
 import netcl.nn.functional as F
 from netcl import nn
-from netcl.data import DataLoader, TensorDataset
+from netcl.data import DataLoader, Dataset, TensorDataset
 from netcl.trainer import Callback, EarlyStopping
 
 
@@ -133,6 +134,46 @@ def test_data_read_by_workers_is_resumed_in_its_order(tmp_path: Path) -> None:
         broken.fit(loader, epochs=2, checkpoint=path, checkpoint_every=1, progress=False)
     resumed, loader = small(callbacks=(Breaking(-1),), workers=1)
     resumed.fit(loader, epochs=2, checkpoint=path, resume=True, progress=False)
+    assert weights(resumed) == weights(trainer)
+
+
+class Noisy(Dataset):
+    """Samples that draw from Python's and NumPy's numbers."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        x = np.float32([index / 40, random.random(), np.random.rand()])  # noqa: NPY002
+        return x, x[:1]
+
+
+class Drawing(Breaking):
+    """Draws from them itself, between the steps."""
+
+    def on_step_end(self, trainer: nc.Trainer) -> None:
+        super().on_step_end(trainer)
+        with nc.no_grad():
+            trainer.model[0].bias += random.random() + np.random.rand()  # noqa: NPY002
+
+
+@pytest.mark.parametrize("prefetched", [False, True])
+@pytest.mark.parametrize("draws", ["samples", "callback"])
+def test_what_samples_or_callbacks_draw_is_resumed(tmp_path: Path, prefetched: bool, draws: str) -> None:
+    def one(step: int) -> tuple[nc.Trainer, DataLoader]:
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        trainer, loader = small(callbacks=(Drawing(step) if draws == "callback" else Breaking(step),))
+        dataset = loader.dataset if draws == "callback" else Noisy()
+        return trainer, DataLoader(dataset, 4, shuffle=True, pin_memory=prefetched)
+
+    trainer, loader = one(-1)
+    trainer.fit(loader, epochs=2, progress=False)
+    broken, loader = one(14)
+    with pytest.raises(ZeroDivisionError):
+        broken.fit(loader, epochs=2, checkpoint=tmp_path / "c", checkpoint_every=3, progress=False)
+    resumed, loader = one(-1)
+    resumed.fit(loader, epochs=2, checkpoint=tmp_path / "c", resume=True, progress=False)
     assert weights(resumed) == weights(trainer)
 
 

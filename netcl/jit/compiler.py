@@ -15,6 +15,7 @@ from netcl.core import dtypes
 from netcl.core.device import current_device
 from netcl.core.warning import warn
 from netcl.graph.batching import active
+from netcl.graph.live import Live
 from netcl.graph.value import _pending, flush_thread
 from netcl.jit.recorded import Analysis, Recorded
 from netcl.jit.recorder import Recorder
@@ -174,11 +175,16 @@ class Compiled:
             live_args = with_floats(args, recorder.argument, count)
             live_kwargs = with_floats(kwargs, recorder.argument, count)
             results = [self.__wrapped_by_jit__(*live_args, **live_kwargs)]
-        except BaseException:
+        except BaseException as error:
             recorder.end()
             recorder.roll_back()
             recorder.roll_back_numbers()
             recorder.plain_numbers()
+            if isinstance(error, TypeError) and Live.__name__ in str(error):
+                raise TypeError(
+                    f"{error}; in a function that jit_compile records, a Live stands for each float that is an argument "
+                    "or is read: give float(number) to what takes plain numbers only"
+                ) from error
             raise
         recorder.end()
         try:

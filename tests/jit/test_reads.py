@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections.abc import Iterator
@@ -243,6 +244,14 @@ def test_what_is_read_serves_like_a_plain_number(dtype: Any) -> None:
             for number in (1, 2, 0, 1, 2):
                 x = nc.tensor([float(number)])
                 assert outcome(jitted, x) == outcome(function, x), (place, number)
+
+
+def test_what_takes_plain_numbers_only_says_what_to_do() -> None:
+    with pytest.raises(TypeError, match=r"Live is not JSON serializable.*float\(number\)"):
+        compiled(lambda x: json.dumps(x.item()))(nc.tensor(1.0))
+    function = compiled(lambda x: json.dumps(float(x.item())))
+    with pytest.warns(nc.JitWarning, match="is traced at each call"):
+        assert [function(nc.tensor(number)) for number in (1.0, 2.0)] == ["1.0", "2.0"]
 
 
 def test_a_list_of_losses_gets_plain_numbers() -> None:

@@ -15,7 +15,6 @@ from netcl.core import dtypes
 from netcl.core.device import current_device
 from netcl.core.warning import warn
 from netcl.graph.batching import active
-from netcl.graph.live import Live
 from netcl.graph.value import _pending, flush_thread
 from netcl.jit.recorded import Analysis, Recorded
 from netcl.jit.recorder import Recorder
@@ -180,11 +179,11 @@ class Compiled:
             recorder.roll_back()
             recorder.roll_back_numbers()
             recorder.plain_numbers()
-            if isinstance(error, TypeError) and Live.__name__ in str(error):
-                raise TypeError(
-                    f"{error}; in a function that jit_compile records, a Live stands for each float that is an argument "
-                    "or is read: give float(number) to what takes plain numbers only"
-                ) from error
+            if isinstance(error, TypeError) and (recorder.floats or recorder.lines):
+                error.add_note(
+                    "While jit_compile records a function, something stands for each float that is an argument or is "
+                    "read with item(); give float(number) to what takes plain numbers only."
+                )
             raise
         recorder.end()
         try:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from netcl.autograd.tape import no_grad
-from netcl.io import load, save
 from netcl.data.prefetch import Prefetched
+from netcl.io import load, save
 from netcl.metrics import LOSS, Metric, Sums, distinct, read
 from netcl.nn.module import Module
 from netcl.ops.joining import cat
@@ -44,11 +44,11 @@ class Trainer:
     loss_fn: any function of (prediction, target) that gives the mean over a batch. A batch is (x, y), (x1, x2, y), or a
     dict with an entry named target, label or y, whose others are the model's keywords; `unpack(batch)`, giving
     (inputs, target), reads any other.
-    metrics: names of netcl.metrics.TABLE, Metrics, or functions; by default accuracy and F1 for classes
-    (integers, or what a cross-entropy takes), MAE and R2 for other numbers. amp: float16, bfloat16 or True, for netcl.amp.autocast; float16 gets a GradScaler. clip: the greatest
-    norm of the gradients. accumulate: how many batches make a step; their samples count alike. ema: the decay of an
-    average of the weights, which is then what evaluate and predict use. scheduler: stepped after each "epoch" or
-    "step", as scheduler_every says.
+    metrics: names of netcl.metrics.TABLE, Metrics, or functions; by default accuracy and F1 for classes (integers, or
+    what a cross-entropy takes), MAE and R2 for other numbers. amp: float16, bfloat16 or True, for netcl.amp.autocast;
+    float16 gets a GradScaler. clip: the greatest norm of the gradients. accumulate: how many batches make a step; their
+    samples count alike. ema: the decay of an average of the weights, which is then what evaluate and predict use.
+    scheduler: stepped after each "epoch" or "step", as scheduler_every says.
 
     A step is one function, compiled by nc.jit_compile unless compile=False says otherwise: a model that changes Python
     objects of its own needs that. Nothing is read from the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from netcl.autograd.autocast import lowered
 from netcl.ops.factorizations import det, inv, solve, solve_triangular
 from netcl.ops.factorizations import linalg_cholesky as cholesky
 from netcl.ops.factorizations import linalg_slogdet as slogdet
@@ -45,6 +46,8 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
 
 def vecdot(x: Tensor, y: Tensor, *, dim: Any = -1) -> Tensor:
     """The sums of products along dim; the two broadcast."""
-    return (x * y).sum(dim)
+    x, y = lowered(x, y)
+    return lowered((x * y).sum(dim))[0]
+
 
 publish(globals(), __all__)

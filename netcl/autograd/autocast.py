@@ -11,6 +11,7 @@ nobody else keeps are cast ahead (which fuses with what computes them), since ha
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
@@ -151,6 +152,27 @@ def lowered(*tensors: Tensor) -> tuple[Tensor, ...]:
 def in_float32(tensor: Tensor) -> Tensor:
     """A tensor as an operation of the float32 kind gets it."""
     return _applied(tensor, "float32")
+
+
+def in_widest(function: Callable) -> Callable:
+    """For a function of products or of one dtype that PyTorch's lists have among the promoting ones: its narrow and
+    float32 tensors are cast to the widest of their dtypes, and what it does is done in that."""
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        tensors = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor)]
+        found = {t._value.dtype for t in tensors if t._value.dtype in _CASTABLE}
+        if _state.autocast is None or _state.rules or is_expanding() or not found:
+            return function(*args, **kwargs)
+        widest = functools.reduce(dtypes.promote, found)
+
+        def cast(given: Any) -> Any:
+            return given.to(widest) if isinstance(given, Tensor) and given._value.dtype in found else given
+
+        with tape._WithoutAutocast():
+            return function(*map(cast, args), **{name: cast(given) for name, given in kwargs.items()})
+
+    return called
 
 
 def _applied(tensor: Tensor, policy: str) -> Tensor:

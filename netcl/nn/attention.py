@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from netcl.autograd.autocast import lowered
 from netcl.core import dtypes
 from netcl.nn.dropping import dropout
 from netcl.ops.creation import ones
@@ -30,6 +31,7 @@ def scaled_dot_product_attention(
     tensor([[1.0000, 0.0000],
             [0.3302, 0.6698]])
     """
+    query, key, value = lowered(query, key, value)
     _check(query, key, value, attn_mask, is_causal)
     if enable_gqa:
         key, value = (_shared_heads(t, query) for t in (key, value))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from netcl.autograd import tape
+from netcl.autograd.autocast import in_widest
 from netcl.core import dtypes
 from netcl.graph.primitives import TABLE
 from netcl.ops import columns
@@ -73,6 +74,7 @@ def _positions(parsed: Parsed) -> tuple[tuple[int, ...], list[Entry]]:
     return shape, found
 
 
+@in_widest
 def index_put(input: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
     """A copy of input with input[indices] = values, or with values added there; indices: a tuple, None for `:`.
 

@@ -7,7 +7,7 @@ from functools import reduce as fold
 from math import prod
 from typing import Any
 
-from netcl.autograd.autocast import lowered
+from netcl.autograd.autocast import in_widest, lowered
 from netcl.core.dtypes import promote
 from netcl.ops.elementwise import check_devices
 from netcl.ops.linalg import bmm, matmul
@@ -33,6 +33,7 @@ def _check_ranks(name: str, operands: Sequence[Tensor], ranks: Sequence[int]) ->
 # ---- vectors -----------------------------------------------------------------------------------------------------
 
 
+@in_widest
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The sum of the products of two vectors of one length and dtype."""
     _check_ranks("dot", (input, tensor), (1, 1))
@@ -176,6 +177,7 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
 # ---- several dimensions, several factors -------------------------------------------------------------------------
 
 
+@in_widest
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Sums of products over several dimensions at once.
 
@@ -251,6 +253,7 @@ def product_of(matrices: list[Tensor]) -> Tensor:
     return product(0, count - 1)
 
 
+@in_widest
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input1 weight[k] input2 + bias[k] for each k: (.., in1), (.., in2) and weight (out, in1, in2) give (.., out)."""
     check_devices("bilinear", *([input1, input2, weight] if bias is None else [input1, input2, weight, bias]))

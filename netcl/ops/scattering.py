@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from netcl.autograd.autocast import in_widest
 from netcl.core import dtypes
 from netcl.ops import columns
 from netcl.ops.creation import ones_like
@@ -52,6 +53,7 @@ def scatter(
     return _scattered("scatter", op, input, dim, index, source)
 
 
+@in_widest
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """A copy of input with src[i][j] added to out[index[i][j]][j] for dim 0, and so on."""
     return _scattered("scatter_add", "sum", input, dim, index, src)
@@ -150,6 +152,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     return _indexed("index_add", "sum", input, dim, index, source)
 
 
+@in_widest
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A copy of input with the slices along dim that index (1-d) names replaced by source's."""
     return _indexed("index_copy", "set", input, dim, index, source)

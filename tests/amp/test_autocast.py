@@ -29,7 +29,8 @@ LOWER = {
     "baddbmm": lambda x, m: nc.baddbmm(x[None], x[None], m[None]), "addr": lambda x, m: nc.addr(x, m[0], m[1]),
     "addbmm": lambda x, m: nc.addbmm(x, x[None], m[None]), "chain_matmul": lambda x, m: nc.chain_matmul(x, m, x),
     "einsum": lambda x, m: nc.einsum("ij,jk->ik", x, m), "prelu": lambda x, m: F.prelu(x, m[0, :1]),
-    "multi_dot": lambda x, m: nc.linalg.multi_dot([x, m, x]),
+    "multi_dot": lambda x, m: nc.linalg.multi_dot([x, m, x]), "vecdot": nc.linalg.vecdot,
+    "attention": lambda x, m: F.scaled_dot_product_attention(x, m, m),
 }  # fmt: skip
 FLOAT32 = {
     **{name: (lambda x, name=name: getattr(nc, name)(x)) for name in (
@@ -59,6 +60,11 @@ WIDEST = {
     "atan2": nc.atan2, "addcmul": nc.addcmul, "cat": lambda a, b, *c: nc.cat([a, b]),
     "where": lambda a, b, *c: nc.where(a > 0, a, b),
     "stack": lambda a, b, *c: nc.stack([a, b]), "cross": lambda a, b, *c: nc.linalg.cross(a[:3].mT, b[:3].mT),
+    "dot": lambda a, b: nc.dot(a[0], b[0]), "vdot": lambda a, b: a[0].vdot(b[0]), "tensordot": nc.tensordot,
+    "bilinear": lambda a, b: F.bilinear(a, b, nc.ones(2, 8, 8, dtype=a.dtype)), "inner": nc.inner,
+    "scatter_add": lambda a, b: a.scatter_add(0, nc.zeros(8, 8, dtype=nc.int64), b),
+    "index_copy": lambda a, b: a.index_copy(0, nc.arange(8), b), "addcdiv": lambda a, b, *c: nc.addcdiv(a, b, *c),
+    "index_put": lambda a, b: nc.index_put(a, (nc.arange(8),), values=b),
 }  # fmt: skip
 
 
@@ -82,9 +88,11 @@ def test_everything_else_takes_the_widest_dtype():
     low = x.bfloat16()
     with nc.autocast(dtype=nc.bfloat16):
         for name, f in WIDEST.items():
-            third = (low,) if name == "addcmul" else ()
+            third = (low,) if name in ("addcmul", "addcdiv") else ()
             assert f(low, x, *third).dtype is nc.float32, name
+            assert f(x, x, *third).dtype is nc.float32, name
             assert f(low, low, *third).dtype is nc.bfloat16, name
+            assert f(low, low.half(), *third).dtype is nc.float32, name
         for f in (nc.relu, nc.tanh, nc.sigmoid, F.gelu, F.silu, nc.sqrt, nc.sin, nc.amax, nc.erf):
             assert f(low).dtype is nc.bfloat16
             assert f(x).dtype is nc.float32

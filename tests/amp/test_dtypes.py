@@ -18,7 +18,7 @@ m.addbmm(t(3,5), t(2,3,4), t(2,4,5)) | m.addmm(t(3,5), t(3,4), t(4,5)) | m.addmv
 m.addr(t(3,4), t(3), t(4)) | m.einsum("ij,jk->ik", t(3,4), t(4,5)) | m.chain_matmul(t(3,4), t(4,5), t(5,2))
 m.linalg.multi_dot([t(3,4), t(4,5), t(5,2)]) | m.linalg.matmul(t(3,4), t(4,5)) | F.linear(t(3,4), t(5,4), t(5))
 F.prelu(t(3,4), t(4)) | F.scaled_dot_product_attention(t(1,2,3,4), t(1,2,3,4), t(1,2,3,4)) | t(3,4) @ t(4,5)
-m.linalg.matrix_power(t(3,3), 2) | m.mv(t(3,4), t(4))
+m.linalg.matrix_power(t(3,3), 2) | m.mv(t(3,4), t(4)) | m.linalg.vecdot(t(3,4), t(3,4))
 """
 FLOAT32 = """
 t(3,4).acos() | t(3,4).asin() | t(3,4).cosh() | t(3,4).erfinv() | t(3,4).exp() | t(3,4).expm1() | t(3,4).log()
@@ -38,7 +38,7 @@ m.linalg.vector_norm(t(3,4)) | m.linalg.matrix_norm(t(3,4)) | t(3,4).sum() | t(3
 F.rms_norm(t(3,4), (4,)) | F.ctc_loss(F.log_softmax(t(5,1,4), 2), m.tensor([[1,2]]), m.tensor([5]), m.tensor([2]))
 """
 OTHER = """
-m.outer(t(3), t(4)) | m.inner(t(3,4), t(5,4)) | m.tensordot(t(3,4), t(4,5), 1) | m.kron(t(2,2), t(2,2))
+m.outer(t(3), t(4)) | m.dot(t(3), t(3)) | F.bilinear(t(3,4), t(3,5), t(2,4,5)) | m.kron(t(2,2), t(2,2))
 m.cov(t(3,4)) | F.pairwise_distance(t(3,4), t(3,4)) | F.instance_norm(t(2,4,3)) | t(3,4).cummax(1)[0] | t(3,4).median()
 F.batch_norm(t(8,4), None, None, training=True) | m.nanmean(t(3,4)) | m.trace(t(3,3)) | t(3,4).sqrt() | t(3,4).sin()
 t(3,4).cos() | t(3,4).tanh() | t(3,4).sigmoid() | t(3,4).relu() | t(3,4).abs() | -t(3,4) | t(3,4).floor() | t(3,4).erf()

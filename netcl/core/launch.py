@@ -95,8 +95,7 @@ def _second_try(device: Device, launch: Launch, args: Sequence[Buffer | bytes], 
     """Enqueue again with the pool's unused memory given back (drivers allocate late), or raise what went wrong."""
     if not is_memory_error(error):
         raise _translated(device, f"kernel {launch.name}", error) from error
-    device.queue.finish()
-    device.pool.trim()
+    make_room(device)
     try:
         for i, arg in enumerate(args):
             if isinstance(arg, Buffer):
@@ -106,6 +105,15 @@ def _second_try(device: Device, launch: Launch, args: Sequence[Buffer | bytes], 
         return _nd_range(device.queue, launch.kernel, launch.global_size, launch.local_size)
     except runtime.cl().Error as again:
         raise _translated(device, f"kernel {launch.name}", again) from again
+
+
+def make_room(device: Device) -> None:
+    """Wait for the device, and give back the pool's unused memory."""
+    try:
+        device.queue.finish()
+    except runtime.cl().Error as error:
+        raise _translated(device, "waiting", error) from error
+    device.pool.trim()
 
 
 def _translated(device: Device, what: str, error: Exception) -> Exception:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from itertools import compress, count
+from itertools import compress, count, starmap
 from operator import attrgetter, is_not, ne
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 
 _mem_of = attrgetter("mem")
+_TO_BE_DONE = (
+    "results had begun to replace what they are computed from: who reads one of them has the rest done first, so that "
+    "all of them are whole, or raise"
+)
 KEPT_SCRATCH = 1 << 20  # bytes of intermediate results that stay allocated for the plan that a device ran last
 
 
@@ -60,7 +64,6 @@ class Steps:
 
     def __init__(self, steps: list[Step]) -> None:
         self.steps = steps
-        self.ranges = [(step.launch.kernel, step.launch.global_size, step.launch.local_size) for step in steps]
         slots: defaultdict[int, list[tuple]] = defaultdict(list)  # (what sets it, argument) for each
         scalars: defaultdict[int, list[tuple]] = defaultdict(list)
         for step in steps:
@@ -78,9 +81,19 @@ class Steps:
         self._scalars = [scalars[number] for number in range(max(scalars, default=-1) + 1)]
         self._places: list[Any] = [None] * len(self._slots)  # what is set now
         self._packed: list[Any] = [None] * len(self._scalars)
+        self._queue: Any = None
+        self._calls: list[tuple] = []
 
     def __len__(self) -> int:
         return len(self.steps)
+
+    def calls(self, queue: Any, first: int) -> list[tuple]:
+        """What the launches from one on are enqueued with."""
+        if queue is not self._queue:
+            launches = [step.launch for step in self.steps]
+            self._calls = [(queue, work.kernel, work.global_size, work.local_size) for work in launches]
+            self._queue = queue
+        return self._calls[first:] if first else self._calls
 
     def set(self, slots: list[Any], scalars: list[bytes]) -> None:
         """Set the arguments that differ from the last time: memory, and numbers."""
@@ -98,15 +111,6 @@ def _set(arguments: list[tuple], item: Any, now: list[Any], number: int) -> None
     now[number] = item
 
 
-class Interrupted(Exception):
-    """A launch failed after `launched` others."""
-
-    def __init__(self, error: BaseException, launched: int):
-        super().__init__(str(error))
-        self.error = error
-        self.launched = launched
-
-
 _kept: dict[Device, tuple[Memory, list[Any]]] = {}  # the scratch of the plan that each device ran last
 
 
@@ -115,34 +119,77 @@ def forget_scratch() -> None:
     _kept.clear()
 
 
-def replay(device: Device, steps: Steps, memory: Memory, inputs: list[Any], scalars: list[bytes]) -> list[Any]:
-    """Enqueue a plan's steps. Buffers of the inputs go in, those of every slot come back.
+class Run:
+    """One replay of a plan: its memory, its numbers, and how many launches are made. Where one fails, the others can be
+    made later: nobody else has the memory, and what is set on the kernels meanwhile is set again."""
 
-    OutOfMemoryError before anything is launched; Interrupted where a launch fails.
-    """
-    if fork.forked:
-        fork.check()
-    observers = launch.observers
-    with device.lock:
-        slots = _placed(device, memory, inputs)
-        queue, enqueue = device.queue, launch._nd_range
-        launched = 0
+    __slots__ = ("device", "launched", "memory", "scalars", "slots", "steps")
+
+    def __init__(self, device: Device, steps: Steps, memory: Memory, inputs: list[Any], scalars: list[bytes]):
+        self.device = device
+        self.steps = steps
+        self.memory = memory
+        self.slots = inputs  # Buffers; of every slot, from the first launch on
+        self.scalars = scalars
+        self.launched = 0
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether launches have written over inputs: there is no way back then."""
+        return any([self.launched > first for _, _, first in self.memory.taken])
+
+    def go_on(self) -> None:
+        """Enqueue what is left. OutOfMemoryError before anything is launched; where a launch fails, its error."""
+        if fork.forked:
+            fork.check()
+        device, before = self.device, self.launched
+        with device.lock:
+            try:
+                if before:
+                    launch.make_room(device)
+                else:
+                    self.slots = _placed(device, self.memory, self.slots)
+                self.steps.set(self.slots, self.scalars)
+                self._enqueue()
+            except BaseException as error:  # Ctrl-C as well
+                _kept.pop(device, None)  # what lies in scratch is needed again
+                if self.overwrites:
+                    error.add_note(_TO_BE_DONE)
+                else:
+                    self.slots = []  # given back now: the error's traceback leads here
+                raise
+            finally:
+                launch.launch_counter.count += self.launched - before
+
+    def _enqueue(self) -> None:
+        device, steps, failed = self.device, self.steps, -1
+        launched, observers = self.launched, launch.observers
         try:
-            steps.set(slots, scalars)
-            for kernel, size, group in steps.ranges:
+            while True:
                 try:
-                    event = enqueue(queue, kernel, size, group)
+                    # In C: no signal can come between a launch and counting it.
+                    for event in starmap(launch._nd_range, steps.calls(device.queue, launched)):
+                        launched += 1
+                        if observers:
+                            _tell(device, steps.steps[launched - 1].launch, event)
+                    return
                 except runtime.cl().Error as error:
-                    event = _again(device, steps.steps[launched], error)
-                launched += 1
-                if observers:
-                    for observe in tuple(observers):
-                        observe(device, steps.steps[launched - 1].launch, event)
-        except BaseException as error:  # Ctrl-C as well
-            raise Interrupted(error, launched) from error
+                    if launched == failed or not is_memory_error(error):
+                        name = steps.steps[launched].launch.name
+                        raise launch._translated(device, f"kernel {name}", error) from error
+                    failed = launched
+                    launch.make_room(device)  # drivers allocate late
         finally:
-            launch.launch_counter.count += launched
-    return slots
+            self.launched = launched
+
+
+def _tell(device: Device, work: Launch, event: Any) -> None:
+    """Show a launch to those who watch."""
+    try:
+        for observe in tuple(launch.observers):
+            observe(device, work, event)
+    except runtime.cl().Error as error:
+        raise launch._translated(device, f"watching kernel {work.name}", error) from error
 
 
 def _placed(device: Device, memory: Memory, inputs: list[Any]) -> list[Any]:
@@ -158,16 +205,3 @@ def _placed(device: Device, memory: Memory, inputs: list[Any]) -> list[Any]:
     if memory.keeps_scratch:
         _kept[device] = memory, scratch
     return slots + scratch
-
-
-def _again(device: Device, step: Step, error: Exception) -> Any:
-    """Enqueue again with the pool's unused memory given back (drivers allocate late), or raise what went wrong."""
-    work = step.launch
-    if not is_memory_error(error):
-        raise launch._translated(device, f"kernel {work.name}", error) from error
-    device.queue.finish()
-    device.pool.trim()
-    try:
-        return launch._nd_range(device.queue, work.kernel, work.global_size, work.local_size)
-    except runtime.cl().Error as again:
-        raise launch._translated(device, f"kernel {work.name}", again) from again

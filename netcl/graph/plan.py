@@ -17,7 +17,7 @@ from typing import Any
 
 from netcl.codegen.ir import KernelSource
 from netcl.core import dtypes
-from netcl.core.replay import Interrupted, Memory, Steps, forget_scratch, replay
+from netcl.core.replay import Memory, Run, Steps, forget_scratch
 from netcl.graph import flags
 from netcl.graph.budget import state as budget
 from netcl.graph.live import peek
@@ -90,7 +90,7 @@ def execute(trace: Trace) -> None:
         plan = _make(key, trace)
     else:
         statistics.replayed += 1
-    _run(plan, trace, dict(held))
+    _run(plan, trace)
 
 
 def plan_for(
@@ -191,41 +191,49 @@ def pack_numbers(plan: Plan, numbers: list[Any], inputs: list[Value]) -> list[by
     return packed
 
 
-def overwritten(plan: Plan, interrupted: Interrupted) -> list[int]:
-    """The inputs that launches had written over when another one failed."""
-    return [slot for slot, _, first in plan.memory.taken if interrupted.launched > first]
-
-
-def enqueue(plan: Plan, device: Any, buffers: list[Any], packed: list[bytes]) -> list[Any]:
-    """Launch a plan; the memory of every slot. Interrupted where a launch fails."""
-    if plan.checks:
-        flags.mark_pending(device)
-    return replay(device, plan.steps, plan.memory, buffers, packed)
-
-
 def realise(value: Value, inputs: list[Value], slots: list[Any], result: Sequence[Any]) -> None:
     """Realise a result: (slot, strides, offset, its record as an input)."""
     slot, strides, offset, value.input_record = result
-    value.buffer = slots[slot]
     if strides is not None:
         value.strides = strides
     if slot < len(inputs):
         offset += inputs[slot].offset
     if offset:
         value.offset = offset
+    value.buffer = slots[slot]
     value.trace = None
 
 
-def _run(plan: Plan, trace: Trace, held: dict[int, Value]) -> None:
-    inputs = trace.inputs
-    try:
-        buffers = [value.buffer for value in inputs]
-        slots = enqueue(plan, trace.device, buffers, pack_numbers(plan, trace.scalars, inputs))
-    except Interrupted as interrupted:
-        if overwritten(plan, interrupted):
-            trace.spoilt = interrupted.error  # a second try would read what is overwritten
-        raise interrupted.error from None
+def go_on(plan: Plan, run: Run) -> list[Any]:
+    """Launch what is left of a run; the memory of every slot."""
+    if plan.checks:
+        flags.mark_pending(run.device)
+    run.go_on()
+    return run.slots
+
+
+def finish(plan: Plan, run: Run, trace: Trace) -> None:
+    """Launch what is left of a run, and realise the values of its trace that somebody still holds."""
+    slots = go_on(plan, run)
+    inputs, values = trace.inputs, trace.values
     for position, *result in plan.results:
-        realise(held[position], inputs, slots, result)
+        value = values[position]()
+        if value is not None and value.buffer is None:
+            realise(value, inputs, slots, result)
+    trace.rest = None
     trace.records.clear()
     inputs.clear()
+
+
+def _run(plan: Plan, trace: Trace) -> None:
+    inputs = trace.inputs
+    run = Run(
+        trace.device, plan.steps, plan.memory, [value.buffer for value in inputs],
+        pack_numbers(plan, trace.scalars, inputs),
+    )  # fmt: skip
+    try:
+        finish(plan, run, trace)
+    except BaseException:
+        if run.slots:
+            trace.stop(plan, run)
+        raise

@@ -99,8 +99,8 @@ class Trace:
     """
 
     __slots__ = (
-        "__weakref__", "closed", "device", "input_refs", "inputs", "lock", "owner", "records", "scalars", "spoilt",
-        "values",
+        "__weakref__", "closed", "device", "input_refs", "inputs", "lock", "owner", "records", "rest",
+        "scalars", "values",
     )  # fmt: skip
 
     def __init__(self, device: Any):
@@ -113,7 +113,7 @@ class Trace:
         self.lock = threading.RLock()
         self.closed = False
         self.owner: dict[Any, Trace] | None = None  # its thread's open traces
-        self.spoilt: BaseException | None = None  # what went wrong after results had begun to overwrite inputs
+        self.rest: tuple[Any, Any] | None = None  # see stop()
 
     def position(self, value: Value) -> int:
         """The position of an operand; a realised value becomes an input."""
@@ -204,8 +204,9 @@ class Trace:
         self.input_refs = {key: position for key, position in self.input_refs.items() if position < records}
 
     def flush(self) -> None:
-        """Run the pending operations. On an error they stay pending, and asking again tries again."""
-        from netcl.graph.plan import execute
+        """Run the pending operations. On an error they stay pending, and asking again tries again, from the launch that
+        failed where those before it have overwritten inputs."""
+        from netcl.graph.plan import execute, finish
 
         recorder = _pending.recorder
         if recorder is not None:
@@ -214,13 +215,16 @@ class Trace:
             self.closed = True
             if self.owner is not None and self.owner.get(self.device) is self:
                 del self.owner[self.device]
-            if self.spoilt is not None:
-                raise RuntimeError(
-                    f"an earlier attempt to compute this value failed half-way ({self.spoilt}), when results had begun "
-                    "to replace what it is computed from; compute it again from the start"
-                ) from self.spoilt
-            if self.records:
+            if self.rest is not None:
+                finish(*self.rest, self)
+            elif self.records:
                 execute(self)
+
+    def stop(self, plan: Any, run: Any) -> None:
+        """A launch has failed when others had overwritten inputs. Values wait for the rest of the run: who asks for one
+        has it done first."""
+        self.rest = plan, run
+        _open.add(self)
 
 
 class _Pending(threading.local):

@@ -191,7 +191,8 @@ class Compiled:
         finally:
             recorder.forget()
         if not results:  # the call was taken back
-            results.append(_at_once(replay, recorder, arguments))
+            sources = recorder.sources(arguments.floats)
+            results.append(replay.first(arguments.tensors, sources, recorder.roll_back_numbers))
         if recorder.flush_wanted:
             flush_thread()
         return plain_items(results[0])
@@ -250,14 +251,6 @@ class Compiled:
     def _warn(self, text: str) -> None:
         name = getattr(self, "__name__", type(self.__wrapped_by_jit__).__name__)
         warn(f"jit_compile: {name} {text}", JitWarning)
-
-
-def _at_once(replay: Replay, recorder: Recorder, arguments: Arguments) -> Any:
-    try:
-        return replay.first(arguments.tensors, recorder.sources(arguments.floats))
-    except BaseException:
-        recorder.roll_back_numbers()
-        raise
 
 
 def _must_trace() -> bool:

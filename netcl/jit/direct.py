@@ -19,7 +19,6 @@ class Direct:
     ):
         self.plan = plan
         taken = [slot for slot, _, _ in plan.memory.taken]
-        self.overwritten = taken  # operands whose memory results take
         results: list[tuple] = [(position - first_item, *rest) for position, *rest in plan.results]
         lies_in = {k: slot for k, slot, strides, offset, _ in results if slot in taken and _whole(strides, offset)}
         # results that take the memory of the very tensor that they are written to: its value goes on, and that of any

@@ -7,16 +7,16 @@ computed with whatever surrounds it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from sys import getrefcount
 from typing import Any
 
 from netcl.autograd import tape
-from netcl.core.replay import Interrupted
+from netcl.core.replay import Run
 from netcl.graph.effects import repeat
 from netcl.graph.live import Live, evaluator
-from netcl.graph.plan import enqueue, overwritten, plan_for, realise, settings, statistics
+from netcl.graph.plan import go_on, plan_for, realise, settings, statistics
 from netcl.graph.transfer import to_host, upload
 from netcl.graph.value import Trace, Value, record_scalar, record_with_numbers, scalar_records
 from netcl.jit.direct import Direct
@@ -89,35 +89,52 @@ class Replay:
         found = self._direct_plan(tensors) if self.directs else None
         if found is None and not self.guard.fits(tensors):
             return MISMATCH
-        undo = [holder.copy() for holder in self.managed]
-        if self.recorded.cuts:
-            return self._with_cuts(tensors, floats, undo)
-        sources = self._effects(floats)
-        if sources is None:
-            self._restore(undo)
-            return MISMATCH
-        if found is not None:
-            try:
-                return self._run(*found, tensors, sources)
-            except BaseException:
-                self._restore(undo)
-                raise
-        return self._lazily(tensors, sources, [])
+        numbers = [holder.copy() for holder in self.managed]
+        drawn_from = self.recorded.generators if self.recorded.cuts else ()
+        states = [(generator, generator._state()) for generator in drawn_from]
+        return self._done(found, tensors, None, floats, self._restore, numbers, states)
 
-    def _with_cuts(self, tensors: list[Any], floats: list[float], undo: list[dict]) -> Any:
-        """The same where values are read on the way. Nothing is written to before all are as they have to be."""
-        states = [(generator, generator._state()) for generator in self.recorded.generators]
-        parts = None
+    def first(self, arguments: list[Tensor], sources: list[Any], undo: Callable[[], None]) -> Any:
+        """The call that was recorded, taken back, done by the plan. Its effects have happened: `sources`."""
+        tensors = self.guard.look_up(arguments)
+        assert tensors is not None, "they have just been there"
         try:
-            sources = self._effects(floats)
-            if sources is not None:
-                parts = self._parts(tensors, sources)
-        finally:
-            if parts is None:
-                self._restore(undo)
-                for generator, state in states:
-                    generator._restore(state)
-        return MISMATCH if sources is None or parts is None else self._lazily(tensors, sources, parts)
+            found = self._direct_plan(tensors) if self.directs else None
+        except BaseException:
+            undo()
+            raise
+        return self._done(found, tensors, sources, [], undo)
+
+    def _done(
+        self, found: Any, tensors: list[Any], sources: Any, floats: list[float], undo: Callable[..., None], *state: Any
+    ) -> Any:
+        """Do the call, at once or recorded. Where that fails, what effects have done is undone; unless launches have
+        written over operands: then the call has happened, and whoever reads what it leaves has the rest done first."""
+        run = None
+        try:
+            if sources is None:
+                sources = self._effects(floats)
+            parts = self._parts(tensors, sources) if self.recorded.cuts and sources is not None else ()
+            if sources is None or parts is None:  # nothing is written to before
+                undo(*state)
+                return MISMATCH
+            if found is None:
+                values, made = self._lazily(tensors, sources, parts)
+            else:
+                direct, operands, buffers = found
+                plan, packed = direct.plan, direct.numbers(sources, operands)
+                run = Run(self.work.device, plan.steps, plan.memory, buffers, packed)
+                values, made = self._run(run, direct, operands, tensors, sources)
+        except BaseException:
+            if run is not None and run.slots:
+                self._settle_later(run, direct, operands, tensors, sources)
+            else:
+                undo(*state)
+            raise
+        for place, result in self.recorded.reads:
+            sources[place] = [_number(values[result])]
+        returns = self.recorded.returns
+        return made[returns[1]] if returns[0] == "new" else _built(returns, tensors, made, sources)
 
     def _parts(self, tensors: list[Any], sources: list[Any]) -> list[Sequence[Value]] | None:
         """The results of what comes before each reading, with the numbers put among the sources; None where one of them
@@ -132,17 +149,12 @@ class Replay:
                 return None
         return parts
 
-    def first(self, arguments: list[Tensor], sources: list[Any]) -> Any:
-        """The call that was recorded, taken back, done by the plan. Its effects have happened: `sources`."""
-        tensors = self.guard.look_up(arguments)
-        assert tensors is not None, "they have just been there"
-        found = self._direct_plan(tensors) if self.directs else None
-        return self._lazily(tensors, sources, []) if found is None else self._run(*found, tensors, sources)
-
-    def _restore(self, numbers: list[dict]) -> None:
-        """Put the numbers of optimizers and schedulers back: the call did not happen."""
+    def _restore(self, numbers: list[dict], states: list[tuple]) -> None:
+        """Put the numbers of optimizers and schedulers back, and generators: the call did not happen."""
         for holder, content in zip(self.managed, numbers, strict=True):
             holder.update((key, item) for key, item in content.items() if not isinstance(item, Tensor))
+        for generator, state in states:
+            generator._restore(state)
 
     def _effects(self, floats: list[float]) -> list[Any] | None:
         """The numbers of every effect, done again; None where one went another way."""
@@ -152,7 +164,7 @@ class Replay:
             if collected.keys != effect.keys:
                 return None
             sources[place] = collected.numbers
-        for place, effect in self.making:  # last: random numbers that were drawn are not given back
+        for place, effect in self.making:  # last: random numbers that were drawn are not given back without cuts
             sources[place] = effect.function()
         return sources
 
@@ -201,32 +213,29 @@ class Replay:
         return not self.replaced or _alone([tensors[number] for number in self.replaced], 4)
 
     def _find_plan(self, layouts: list[tuple], free: list[int]) -> Direct:
-        recorded, work = self.recorded, self.work
-        trace = Trace(work.device)
+        trace, first, results = self._as_trace(layouts)
         operands = len(self.operands)
-        trace.records = [*layouts[:operands], *(scalar_records[kind] for kind in work.kinds), *layouts[operands:]]
-        arguments = range(operands + len(work.kinds))
-        first = len(trace.records) + 1
-        trace.add_results("recorded", arguments, work.forward, work.metas)
         trace.inputs = [_Layout() for _ in layouts]  # type: ignore[misc]  # all that is asked of them: are they one
         whole = tuple([k for k in free if layouts[k][1][2] is None and not layouts[k][1][3]])
         heirs = tuple([(operands + k, first + new) for k, new in enumerate(self.heirs) if operands + k in whole])
-        plan = plan_for(trace, [first + k for k in range(len(work.metas))], whole, heirs)
-        return Direct(plan, len(layouts), first, recorded, heirs)
+        plan = plan_for(trace, [first + k for k in range(len(results))], whole, heirs)
+        return Direct(plan, len(layouts), first, self.recorded, heirs)
+
+    def _as_trace(self, layouts: list[tuple]) -> tuple[Trace, int, Sequence[Value]]:
+        """A call as a trace of its own, the position of its first result, and the results."""
+        work, operands = self.work, len(self.operands)
+        trace = Trace(work.device)
+        trace.records = [*layouts[:operands], *(scalar_records[kind] for kind in work.kinds), *layouts[operands:]]
+        first = len(trace.records) + 1
+        arguments = range(operands + len(work.kinds))
+        return trace, first, trace.add_results("recorded", arguments, work.forward, work.metas)
 
     def _run(
-        self, direct: Direct, operands: list[Value], buffers: list[Any], tensors: list[Any], sources: list[Any]
-    ) -> Any:
-        plan, device = direct.plan, self.work.device
+        self, run: Run, direct: Direct, operands: list[Value], tensors: list[Any], sources: list[Any]
+    ) -> tuple[Sequence[Value], list[Tensor]]:
+        device = self.work.device
         statistics.replayed += 1
-        try:
-            slots = enqueue(plan, device, buffers, direct.numbers(sources, operands))
-        except Interrupted as interrupted:
-            gone = overwritten(plan, interrupted)
-            if any(k < len(self.operands) for k in gone):  # what belongs together is not half new
-                gone = direct.overwritten
-            _spoil(device, [operands[k] for k in gone], interrupted.error)
-            raise interrupted.error from None
+        slots = go_on(direct.plan, run)
         values: list[Any] = [None] * len(self.work.metas)
         for k, source in direct.in_place if self.asks_for_operands or direct.passed_on else ():
             values[k] = operands[source]
@@ -239,21 +248,32 @@ class Replay:
         for k, shape, dtype, result in direct.new:
             values[k] = value = Value(shape, dtype, device)
             realise(value, operands, slots, result)
-        return self._settle(tensors, operands, values, (), sources, direct.writes)
+        return values, self._settle(tensors, operands, values, (), sources, direct.writes)
+
+    def _settle_later(
+        self, run: Run, direct: Direct, operands: list[Value], tensors: list[Any], sources: list[Any]
+    ) -> None:
+        """Put results that wait for the rest of a run where the function put them."""
+        trace, _, values = self._as_trace(direct.layouts)
+        trace.inputs, trace.scalars = operands, self.work.compute(sources)
+        trace.stop(direct.plan, run)
+        self._settle(tensors, operands, values, (), sources, self.recorded.writes)
 
     # ---- as one operation among others ----
 
-    def _lazily(self, tensors: list[Any], sources: list[Any], parts: Sequence[Sequence[Value]]) -> Any:
+    def _lazily(
+        self, tensors: list[Any], sources: list[Any], parts: Sequence[Sequence[Value]]
+    ) -> tuple[Sequence[Value], list[Tensor]]:
         recorded = self.recorded
         operands = [self._operand(source, tensors, sources, parts) for source in self.work.sources]
         if recorded.rule is not None:
             live = self._record_with_graph(tensors, operands, self.work.compute(sources))
-            made = [tensor._value for tensor in live]
-            result = self._settle(tensors, operands, made, live, sources, recorded.writes)
+            values: Sequence[Value] = [tensor._value for tensor in live]
+            made = self._settle(tensors, operands, values, live, sources, recorded.writes)
             _own_writes_are_known(live[next(iter(recorded.live))]._node)
-            return result
+            return values, made
         values = _record(self.work, operands, sources)
-        return self._settle(tensors, operands, values, (), sources, recorded.writes)
+        return values, self._settle(tensors, operands, values, (), sources, recorded.writes)
 
     def _operand(
         self, source: tuple, tensors: list[Any], sources: list[Any], parts: Sequence[Sequence[Value]]
@@ -297,8 +317,8 @@ class Replay:
     def _settle(
         self, tensors: list[Any], operands: Sequence[Value], values: Sequence[Value], live: Sequence[Tensor],
         sources: list[Any], writes: list[tuple[int, tuple]],
-    ) -> Any:  # fmt: skip
-        """Put the results where the function put them, and build what it returned."""
+    ) -> list[Tensor]:  # fmt: skip
+        """Put the results where the function put them; the tensors that it made."""
         recorded = self.recorded
         made: list[Tensor] = []
         if self.simple is not None:
@@ -320,11 +340,7 @@ class Replay:
             joined(made[number], tensors[base], chain, family)
         for container, key, _, new in recorded.places:
             container.put(key, made[new] if new >= 0 else tensors[~new])
-        for place, result in recorded.reads:
-            sources[place] = [_number(values[result])]
-        if recorded.returns[0] == "new":
-            return made[recorded.returns[1]]
-        return _built(recorded.returns, tensors, made, sources)
+        return made
 
     def _make(
         self, where: tuple, tracked: bool, node: Any, operands: Sequence[Value], values: Sequence[Value],
@@ -370,14 +386,6 @@ class _Layout:
 
     def __init__(self) -> None:
         self.buffer = object()
-
-
-def _spoil(device: Any, values: list[Value], error: BaseException) -> None:
-    """Values whose memory is half written: reading them says so."""
-    trace = Trace(device)
-    trace.spoilt = error
-    for value in values:
-        value.buffer, value.trace = None, trace
 
 
 def _built(spec: tuple, tensors: list[Any], made: list[Tensor], sources: list[Any]) -> Any:

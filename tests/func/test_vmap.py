@@ -259,6 +259,23 @@ def test_writes_to_parts_of_a_sample():
     np.testing.assert_array_equal(nc.vmap(f)(x).numpy(), nc.stack([f(row) for row in x]).numpy())
 
 
+def test_samples_written_into_copies_of_what_they_share(torch):
+    def scattered(lib, shared, samples):
+        x, v = lib.tensor(shared), lib.tensor(samples)
+        calls = (
+            lambda s: x.diagonal_scatter(s),
+            lambda s: x.select_scatter(s, 0, 1),
+            lambda s: x.slice_scatter(s[None], 0, 1, 2),
+        )
+        maps = [lib.vmap(call)(v) for call in calls]
+        nested = lib.vmap(lambda w: lib.vmap(lambda s: w.select_scatter(s, 1, 0))(v))(lib.stack([x, x + 1]))
+        slopes = lib.vmap(lib.func.grad(lambda s: (x.diagonal_scatter(s) ** 2).sum()))(v)
+        return [*maps, nested, slopes]
+
+    for ours, theirs in zip(scattered(nc, X[:3], X), scattered(torch, X[:3], X), strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
 def test_an_index_out_of_range_is_found_and_empty_batches_are_empty():
     table = nc.randn(3, 2)
     with pytest.raises(IndexError, match="index 9"):

@@ -26,7 +26,7 @@ _COSTLY = frozenset("""
 # As in the primitive table, under other names: both may be in one kernel.
 _CORRECTED = {
     "sin": functions.periodic("sin"), "cos": functions.periodic("cos"), "tan": functions.periodic("tan"),
-    "tanh": functions.saturated_tanh(), "pow": functions.power(), "lgamma": functions.log_gamma(),
+    "tanh": functions.hyperbolic_tangent(), "pow": functions.power(), "lgamma": functions.log_gamma(),
 }  # fmt: skip
 _LANES = ("", "2", "4", "8", "16")
 _WHOLE = ("char", "short", "int", "long", "uchar")

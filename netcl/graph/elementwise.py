@@ -130,7 +130,7 @@ _elementwise("rsqrt", "(({T})(1) / sqrt({0}))", lambda g, y, x: (g * y * y * y *
              floating, autocast="float32")
 _elementwise("sin", "netcl_sin({0})", lambda g, y, x: (g * x.cos(),), np.sin, floating, preamble=functions.periodic("sin"))
 _elementwise("cos", "netcl_cos({0})", lambda g, y, x: (-g * x.sin(),), np.cos, floating, preamble=functions.periodic("cos"))
-_elementwise("tanh", "netcl_tanh({0})", lambda g, y, x: (g * (1 - y * y),), np.tanh, floating, preamble=functions.saturated_tanh())
+_elementwise("tanh", "netcl_tanh({0})", lambda g, y, x: (g * (1 - y * y),), np.tanh, floating, preamble=functions.hyperbolic_tangent())
 _elementwise("sigmoid", "(({T})(1) / (({T})(1) + exp(-{0})))", lambda g, y, x: (g * y * (1 - y),), _logistic, floating)
 _elementwise("erf", "erf({0})", lambda g, y, x: (g * (-(x * x)).exp() * TWO_OVER_ROOT_PI,), _by_number("erf"), floating)
 _elementwise("floor", "floor({0})", _flat, np.floor, no_bool, integer="{0}")

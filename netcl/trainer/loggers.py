@@ -75,11 +75,14 @@ class TensorBoard(Callback):
 class Progress(Callback):
     """A line for each epoch, and on a terminal a bar with the time that is left.
 
+    batches: how many an epoch has, or None for data that doesn't say: the first epoch tells.
+
     The bar shows the loss so far, which is read at most once a second; elsewhere nothing is read between epochs.
     """
 
     def __init__(self, epochs: int, batches: int | None) -> None:
         self.epochs, self.batches = epochs, batches
+        self.batch = 0  # of the present epoch
         self.bar: Any = None
         self.task: Any = None
         self.seen = 0.0
@@ -105,6 +108,7 @@ class Progress(Callback):
         return trainer.epoch * (self.batches or 0) + trainer.batch
 
     def on_step_end(self, trainer: Trainer) -> None:
+        self.batch = trainer.batch
         now = time.monotonic()
         if self.bar is None or now - self.seen < 1:
             return
@@ -118,7 +122,8 @@ class Progress(Callback):
         width = len(str(self.epochs))
         line = f"epoch {trainer.epoch:{width}}/{self.epochs}  {trainer.history.written(row)}"
         if self.bar is not None:
-            self.bar.update(self.task, completed=self._done(trainer))
+            self.batches = self.batches or self.batch
+            self.bar.update(self.task, completed=self._done(trainer), total=self.epochs * self.batches)
             self.bar.refresh()
         if self.bar is not None and sys.stdout.isatty():
             self.bar.console.print(line, markup=False, highlight=False)

@@ -51,7 +51,7 @@ class Trainer:
     scheduler: stepped after each "epoch" or "step", as scheduler_every says.
 
     A step is one function, compiled by nc.jit_compile unless compile=False says otherwise: a model that changes Python
-    objects of its own needs that. Nothing is read from the device within an epoch: losses and metrics are added up there.
+    objects of its own needs that. Nothing is read from the device within an epoch: losses and metrics add up there.
 
     >>> import netcl as nc
     >>> _ = nc.manual_seed(0)

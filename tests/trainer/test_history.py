@@ -157,7 +157,10 @@ def test_without_tensorboardx_it_says_what_to_install(monkeypatch: pytest.Monkey
         TensorBoard(tmp_path)
 
 
-def test_on_a_terminal_there_is_a_bar_with_the_loss_and_the_time_left(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+@pytest.mark.parametrize("with_length", [True, False])
+def test_on_a_terminal_there_is_a_bar_with_the_loss_and_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys, with_length: bool
+) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -169,7 +172,15 @@ def test_on_a_terminal_there_is_a_bar_with_the_loss_and_the_time_left(monkeypatc
     model = nn.Linear(2, 1)
     trainer = nc.Trainer(model, nc.optim.SGD(model.parameters(), lr=0.1), F.mse_loss)
     batch = (np.ones((3, 2), np.float32), np.zeros((3, 1), np.float32))
-    trainer.fit([batch] * 4, epochs=2)
+    data: Any = [batch] * 4
+    if not with_length:  # known after the first epoch
+
+        class Unsized:
+            def __iter__(self) -> Any:
+                return iter([batch] * 4)
+
+        data = Unsized()
+    trainer.fit(data, epochs=2)
     shown = terminal.getvalue()
     assert "8/8" in shown and "loss" in shown and "0:00:0" in shown
     assert capsys.readouterr().out.count("epoch") == 2

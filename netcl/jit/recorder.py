@@ -121,7 +121,7 @@ class Recorder:
         """The end of the function."""
         _pending.recorder = None
         self._unveil()
-        traces = [t for t in _pending.traces.values() if len(t.records) > self._starts.get(id(t), (0, 0, 0))[0]]
+        traces = self._grown()
         if len(traces) > 1:
             self.give_up("it works on several devices")
         elif traces:
@@ -130,6 +130,10 @@ class Recorder:
             self.pending = self._waiting_in(self.trace)
         self._check_managed()
         self._check_contents()
+
+    def _grown(self) -> list[Trace]:
+        """The traces that the function has added records to."""
+        return [t for t in _pending.traces.values() if len(t.records) > self._starts.get(id(t), (0, 0, 0))[0]]
 
     def _waiting_in(self, trace: Trace) -> dict[int, int]:
         """Which positions of a trace are tensors that wait to be computed."""
@@ -317,11 +321,9 @@ class Recorder:
 
     def _cut(self, trace: Trace) -> None:
         """What has been recorded so far, which is about to run, is work of its own."""
-        start = self._starts.pop(id(trace), (0, 0, 0))
-        if any(
-            len(t.records) > self._starts.get(id(t), (0, 0, 0))[0] for t in _pending.traces.values() if t is not trace
-        ):
+        if any(other is not trace for other in self._grown()):
             self.give_up("it works on several devices")
+        start = self._starts.pop(id(trace), (0, 0, 0))
         copy = Trace(trace.device)
         copy.records, copy.inputs, copy.scalars = trace.records.copy(), trace.inputs.copy(), trace.scalars.copy()
         segment = Segment(self, copy, start, self._waiting_in(trace))

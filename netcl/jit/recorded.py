@@ -261,6 +261,8 @@ class Analysis:
             if node is not None and not node.released:
                 if where[0] != "result" or tape.is_grad_enabled() is False:
                     raise CannotRepeat("it returns an argument's elements with a gradient graph")
+                if self.last is not None:
+                    raise CannotRepeat("it reads a value last and returns a gradient graph")
                 self.recorded.live.add(where[1])
             self.recorded.made.append((where, tensor._tracked, node if node is not None and node.released else None))
         return number

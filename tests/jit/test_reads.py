@@ -328,3 +328,23 @@ def test_gradients_go_on_outside() -> None:
         weight.grad = None
         function(nc.tensor([number])).sum().backward()
         assert weight.grad.item() == 2 * number * number
+
+
+def test_a_gradient_graph_that_leaves_after_a_reading() -> None:
+    """Its way back could not be recorded behind the reading: traced, and right."""
+    weight = nc.tensor([2.0, 3.0], requires_grad=True)
+
+    def function(x: Any) -> Any:
+        y = (weight * x).exp()
+        return y, y.sum().item()
+
+    def gradient(f: Any, number: float) -> Any:
+        weight.grad = None
+        y, total = f(nc.tensor([number, number]))
+        (y * 2).sum().backward()
+        return total, weight.grad.tolist()
+
+    jitted = compiled(function)
+    with pytest.warns(nc.JitWarning, match="it reads a value last and returns a gradient graph"):
+        found = [gradient(jitted, number) for number in (1.0, 0.5, 0.25)]
+    assert found == [gradient(function, number) for number in (1.0, 0.5, 0.25)]

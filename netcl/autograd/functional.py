@@ -54,7 +54,7 @@ def _block(y: Tensor, xs: list[Tensor], create_graph: bool, strict: bool) -> lis
         start = (places == place).to(y.dtype).reshape(y.shape)
         found = _gradients((y,), xs, (start,), create_graph)
         for column, x, g in zip(columns, xs, found, strict=True):
-            column.append(_or_zeros("jacobian", g, x, strict and create_graph))
+            column.append(_or_zeros("jacobian", g, x, strict and create_graph, create_graph))
             if not create_graph:
                 column[-1]._value.realise()
     return [
@@ -73,7 +73,7 @@ def _mapped_block(y: Tensor, xs: list[Tensor], create_graph: bool) -> list[Tenso
 
     def row(start: Tensor) -> tuple:
         found = _gradients((y,), xs, (start,), create_graph)
-        return tuple([_or_zeros("jacobian", g, x, False) for g, x in zip(found, xs, strict=True)])
+        return tuple([_or_zeros("jacobian", g, x, False, create_graph) for g, x in zip(found, xs, strict=True)])
 
     return [column.reshape(*y.shape, *x.shape) for column, x in zip(vmap(row)(starts), xs, strict=True)]
 
@@ -101,7 +101,7 @@ def hessian(
         y = _scalar("hessian", func(*xs))
         _check_reach("hessian", [y], list(xs), strict)
         found = _gradients((y,), list(xs), None, True)
-        made = tuple([_or_zeros("hessian", g, x, strict) for g, x in zip(found, xs, strict=True)])
+        made = tuple([_or_zeros("hessian", g, x, strict, True) for g, x in zip(found, xs, strict=True)])
         return made[0] if single else made
 
     return jacobian(first, inputs, create_graph, strict, vectorize)
@@ -112,10 +112,10 @@ def vjp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
     with enable_grad():
         xs, single_input = _prepared("vjp", inputs, create_graph)
         ys, single_output = _results("vjp", func(*xs))
-        _check_reach("vjp", ys, xs, strict)
+        _check_some_reach("vjp", ys, strict)
         starts = _directions("vjp", v, ys, scalars=True)
         found = _gradients(ys, xs, starts, create_graph)
-        made = [_or_zeros("vjp", g, x, strict and create_graph) for g, x in zip(found, xs, strict=True)]
+        made = [_or_zeros("vjp", g, x, strict, create_graph) for g, x in zip(found, xs, strict=True)]
     return _given(ys, single_output, create_graph), _given(made, single_input, create_graph)
 
 
@@ -128,16 +128,20 @@ def jvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         xs, _ = _prepared("jvp", inputs, create_graph)
         directions = _directions("jvp", v, xs, scalars=True)
         ys, single_output = _results("jvp", func(*xs))
-        _check_reach("jvp", ys, xs, strict)
-        made = _forward_product(ys, xs, directions, create_graph)
-        made = [_or_zeros("jvp", g, y, strict and create_graph) for g, y in zip(made, ys, strict=True)]
+        _check_some_reach("jvp", ys, strict)
+        made = _forward_product("jvp", ys, xs, directions, create_graph, strict)
+        made = [_or_zeros("jvp", g, y, strict and create_graph, create_graph) for g, y in zip(made, ys, strict=True)]
     return _given(ys, single_output, create_graph), _given(made, single_output, create_graph)
 
 
-def _forward_product(ys: Sequence[Tensor], xs: list[Tensor], directions: Any, create_graph: bool) -> list[Any]:
+def _forward_product(
+    name: str, ys: Sequence[Tensor], xs: list[Tensor], directions: Any, create_graph: bool, strict: bool = False
+) -> list[Any]:
     """Jacobian times directions: the gradients in w of (w times Jacobian), which is linear in w."""
     weights = [engine.zeros_like(y).requires_grad_() for y in ys]
     back = _gradients(ys, xs, weights, True)
+    if strict:
+        back = [_or_zeros(name, b, x, strict, True) for b, x in zip(back, xs, strict=True)]
     kept = [(b, d) for b, d in zip(back, directions, strict=True) if b is not None and b.requires_grad]
     if not kept:
         return [None] * len(weights)
@@ -152,8 +156,8 @@ def hvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         y = _scalar("hvp", func(*xs))
         _check_reach("hvp", [y], xs, strict)
         first = _first_gradients("hvp", y, xs, strict)
-        made = _forward_product(first, xs, directions, create_graph)
-        made = [_or_zeros("hvp", g, x, strict and create_graph) for g, x in zip(made, xs, strict=True)]
+        made = _forward_product("hvp", first, xs, directions, create_graph)
+        made = [_or_zeros("hvp", g, x, strict and create_graph, create_graph) for g, x in zip(made, xs, strict=True)]
     return _given([y], True, create_graph), _given(made, single, create_graph)
 
 
@@ -169,7 +173,7 @@ def vhp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         found: Sequence[Any] = [None] * len(xs)
         if kept:
             found = _gradients([g for g, _ in kept], xs, [d for _, d in kept], create_graph)
-        made = [_or_zeros("vhp", g, x, strict) for g, x in zip(found, xs, strict=True)]
+        made = [_or_zeros("vhp", g, x, strict, create_graph) for g, x in zip(found, xs, strict=True)]
     return _given([y], True, create_graph), _given(made, single, create_graph)
 
 
@@ -203,7 +207,7 @@ def _scalar(name: str, outputs: Any) -> Tensor:
     ys, single = _results(name, outputs)
     if not single or ys[0].numel() != 1:
         raise RuntimeError(f"{name}: func must return one tensor with a single element")
-    return ys[0] if not ys[0].ndim else ys[0].reshape(())
+    return ys[0]
 
 
 def _directions(name: str, v: Any, like: Sequence[Tensor], scalars: bool) -> list[Tensor]:
@@ -233,13 +237,18 @@ def _gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor], starts: Any,
 
 def _first_gradients(name: str, y: Tensor, xs: list[Tensor], strict: bool) -> list[Tensor]:
     found = _gradients((y,), xs, None, True)
-    return [_or_zeros(name, g, x, strict) for g, x in zip(found, xs, strict=True)]
+    return [_or_zeros(name, g, x, strict, True) for g, x in zip(found, xs, strict=True)]
 
 
-def _check_reach(name: str, ys: Sequence[Tensor], xs: Sequence[Tensor], strict: bool) -> None:
+def _check_some_reach(name: str, ys: Sequence[Tensor], strict: bool) -> None:
     for number, y in enumerate(ys if strict else ()):
         if not y.requires_grad:
             raise RuntimeError(f"{name}: output {number} does not depend on any input, which strict=True forbids")
+
+
+def _check_reach(name: str, ys: Sequence[Tensor], xs: Sequence[Tensor], strict: bool) -> None:
+    _check_some_reach(name, ys, strict)
+    for number, y in enumerate(ys if strict else ()):
         for place, g in enumerate(_gradients((y.sum(),), xs, None, False)):
             if g is None:
                 raise RuntimeError(
@@ -247,8 +256,8 @@ def _check_reach(name: str, ys: Sequence[Tensor], xs: Sequence[Tensor], strict: 
                 )
 
 
-def _or_zeros(name: str, gradient: Any, like: Tensor, strict: bool) -> Tensor:
-    if strict and (gradient is None or not gradient.requires_grad):
+def _or_zeros(name: str, gradient: Any, like: Tensor, strict: bool, graph: bool) -> Tensor:
+    if strict and (gradient is None or (graph and not gradient.requires_grad)):
         raise RuntimeError(f"{name}: the derivative does not depend on the inputs, which strict=True forbids")
     return engine.zeros_like(like) if gradient is None else gradient
 

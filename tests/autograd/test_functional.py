@@ -86,6 +86,38 @@ def test_strict_forbids_what_does_not_depend() -> None:
         AF.hessian(lambda x: x.sum(), x, strict=True)
 
 
+def test_strict_forbids_what_it_forbids_in_pytorch(torch) -> None:
+    """An output of vjp and jvp may depend on some of the inputs only, but no input may be without any."""
+
+    def outcome(lib, name, f, graph):
+        x, y = lib.tensor(X), lib.tensor(Y[0])
+        function = getattr(lib.autograd.functional, name)
+        v = (lib.ones(3), lib.ones(3)) if name != "vjp" else None
+        try:
+            output, product = function(lambda x, y: f(lib, x, y), (x, y), v, create_graph=graph, strict=True)
+        except RuntimeError:
+            return "refused"
+        return [tuple(output.shape), *[part.detach().numpy() for part in product]]
+
+    functions = (
+        lambda lib, x, y: (x * x * y).sum(), lambda lib, x, y: (x**3 + y**3).sum().reshape(1),
+        lambda lib, x, y: (x**3).sum(), lambda lib, x, y: (x**3).sum() + y.sum(),
+    )  # fmt: skip
+    for name in ("vjp", "hvp", "vhp"):
+        for number, f in enumerate(functions):
+            for graph in (False, True):
+                ours, theirs = (outcome(lib, name, f, graph) for lib in (nc, torch))
+                assert len(ours) == len(theirs), (name, number, graph)
+                if ours != "refused":
+                    for a, b in zip(ours, theirs, strict=True):
+                        np.testing.assert_allclose(a, b, rtol=1e-5)
+    x, y, one = nc.tensor(X), nc.tensor(Y[0]), nc.ones(3)
+    for f in (AF.vjp, AF.jvp):
+        f(lambda x, y: (x * y, y.exp()), (x, y), (one, one), strict=True)
+        with pytest.raises(RuntimeError, match="strict"):
+            f(lambda x, y: (x * 2, x.exp()), (x, y), (one, one), strict=True)
+
+
 def test_arguments_are_checked() -> None:
     x = nc.tensor(X)
     with pytest.raises(TypeError, match="jacobian: inputs"):

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from itertools import chain
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -147,16 +148,24 @@ class Optimizer:
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, and start the device on it, without waiting.
 
-        `closure` computes the loss anew (with gradients on) and is called first; its loss is returned.
+        `closure` computes the loss anew (with gradients on) and is called first; its loss is returned. Where the device
+        fails, out of memory say, parameters and state are as before, unless it had begun to write over them: see
+        "When the device fails" in docs/debugging.md.
         """
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
         skips = "found_inf" in self.__dict__
-        for group in self.param_groups:
-            effect(self._update_unless, group, skips)
-        flush_thread()
+        before = _Before(self) if _pending.recorder is None else None
+        try:
+            for group in self.param_groups:
+                effect(self._update_unless, group, skips)
+            flush_thread()
+        except BaseException:
+            if before is not None:
+                before.restore(self)
+            raise
         return loss
 
     def _update_unless(self, group: dict[str, Any], skips: bool) -> None:
@@ -245,6 +254,35 @@ class Optimizer:
             lines.append(f"{chr(10) * (number > 0)}Parameter Group {number}")
             lines.extend(f"    {key}: {group[key]}" for key in sorted(group) if key != "params")
         return "\n".join([*lines, ")"])
+
+
+class _Before:
+    """What a step begins with. Nothing is kept alive: the step overwrites it in place."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.state = [(parameter, own, own.copy()) for parameter, own in optimizer.state.items()]
+        tensors = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        tensors += [item for _, own, _ in self.state for item in own.values() if isinstance(item, Tensor)]
+        self.values = [(tensor, ref(tensor._value)) for tensor in tensors]
+
+    def restore(self, optimizer: Optimizer) -> None:
+        """Take a step back that waits to be run; nothing, where some of it has run or will."""
+        values = [(tensor, value()) for tensor, value in self.values]
+        if not all([value is not None and _may_go(tensor._value, value) for tensor, value in values]):
+            return
+        for tensor, value in values:
+            if tensor._value is not value:
+                tensor._assign(value)
+        optimizer.state.clear()
+        for parameter, own, content in self.state:
+            own.clear()
+            own.update(content)
+            optimizer.state[parameter] = own
+
+
+def _may_go(new: Value, old: Value) -> bool:
+    """Whether a value may be given up for the one before: it is pending, in no run that has begun to overwrite."""
+    return new is old or (new.buffer is None and new.trace is not None and new.trace.rest is None)
 
 
 def _with_hooks(step: Callable) -> Callable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from netcl.autograd.autocast import lowered
+from netcl.autograd.autocast import low_dtype, lowered
 from netcl.core import dtypes
 from netcl.nn.dropping import dropout
 from netcl.ops.creation import ones
@@ -35,7 +35,7 @@ def scaled_dot_product_attention(
     _check(query, key, value, attn_mask, is_causal)
     if enable_gqa:
         key, value = (_shared_heads(t, query) for t in (key, value))
-    narrow = query.dtype in (dtypes.float16, dtypes.bfloat16)
+    narrow = query.dtype in (dtypes.float16, dtypes.bfloat16) and low_dtype(query) is None
     q, k = (query.float(), key.float()) if narrow else (query, key)
     factor = 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else scale
     scores = q @ k.transpose(-2, -1) * factor

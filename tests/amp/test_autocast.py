@@ -220,6 +220,7 @@ def test_a_cast_is_never_a_launch(device):
     nc.synchronize()
     with nc.autocast(dtype=nc.bfloat16):
         assert launches(lambda: x @ w.t()) == 1
+        assert launches(lambda: F.scaled_dot_product_attention(x[None], x[None], x[None])) == 3
         assert launches(lambda: F.linear(low, w).relu()) == 1
         assert launches(lambda: low.softmax(1)) == 1
         assert launches(lambda: F.mse_loss(low, x)) == 1

@@ -90,7 +90,7 @@ class Trainer:
         self.unpack = unpack
         self.ema: AveragedModel | None = None
         if ema is not None:
-            self.ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema))
+            self.ema = AveragedModel(model, self.device, multi_avg_fn=get_ema_multi_avg_fn(ema))
             self.ema.update_parameters(model)  # the average begins with the first weights
         self.history = History()
         self.epoch = self.batch = self.steps = 0  # epochs done, batches of the present one, the optimizer's steps

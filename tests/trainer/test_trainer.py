@@ -315,6 +315,18 @@ def test_in_mixed_precision_every_look_at_the_same_data_gives_the_same_bits(devi
     assert all(found == seen[0] for found in seen)
 
 
+def test_a_model_on_another_device_than_the_current_one_is_compiled_too() -> None:
+    other = next((d for d in nc.devices() if d is not nc.current_device() and d.error is None), None)
+    if other is None:
+        pytest.skip("needs two devices")
+    trainer, loader = classes()
+    model = trainer.model.to(other)
+    trainer = nc.Trainer(model, nc.optim.Adam(model.parameters()), trainer.loss_fn, amp=nc.float16, clip=1.0, ema=0.9)
+    trainer.fit(loader, loader, epochs=2, progress=False)  # a warning would tell of a step that is not
+    assert trainer.predict(loader).device is other
+    assert all(function.cache_info().traced == 0 for function in trainer._steps._later)
+
+
 def wrong_loss(prediction: nc.Tensor, target: nc.Tensor) -> Any:
     return (prediction - target) ** 2
 

@@ -194,7 +194,12 @@ class Compiled:
             sources = recorder.sources(arguments.floats)
             results.append(replay.first(arguments.tensors, sources, recorder.roll_back_numbers))
         if recorder.flush_wanted:
-            flush_thread()
+            try:
+                flush_thread()
+            except BaseException:
+                if all([before.restore() for before in reversed(recorder.steps)]) and replay is None:
+                    recorder.roll_back_numbers()
+                raise
         return plain_items(results[0])
 
     def _kept(self, entry: _Entry, recorder: Recorder, results: list[Any], arguments: Arguments) -> Any:

@@ -57,6 +57,7 @@ class Recorder:
         self.lines: list[str] = []  # and in which lines
         self.generators: list[Any] = []  # that random numbers were drawn from
         self.flush_wanted = False
+        self.steps: list[Any] = []  # what optimizers' steps began with
         self.effects: list[Effect] = []
         self.current: Effect | None = None
         self.uploads: dict[int, tuple[Value, bytes]] = {}  # memory filled by the host, and a digest of what it got

@@ -157,14 +157,16 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         skips = "found_inf" in self.__dict__
-        before = _Before(self) if _pending.recorder is None else None
+        before, recorder = _Before(self), _pending.recorder
+        if recorder is not None:
+            recorder.steps.append(before)  # it runs when the function has ended
         try:
             for group in self.param_groups:
                 effect(self._update_unless, group, skips)
             flush_thread()
         except BaseException:
-            if before is not None:
-                before.restore(self)
+            if recorder is None:
+                before.restore()
             raise
         return loss
 
@@ -260,24 +262,27 @@ class _Before:
     """What a step begins with. Nothing is kept alive: the step overwrites it in place."""
 
     def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
         self.state = [(parameter, own, own.copy()) for parameter, own in optimizer.state.items()]
         tensors = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         tensors += [item for _, own, _ in self.state for item in own.values() if isinstance(item, Tensor)]
         self.values = [(tensor, ref(tensor._value)) for tensor in tensors]
 
-    def restore(self, optimizer: Optimizer) -> None:
-        """Take a step back that waits to be run; nothing, where some of it has run or will."""
+    def restore(self) -> bool:
+        """Take a step back that waits to be run; False, and nothing, where some of it has run or will."""
         values = [(tensor, value()) for tensor, value in self.values]
         if not all([value is not None and _may_go(tensor._value, value) for tensor, value in values]):
-            return
+            return False
         for tensor, value in values:
             if tensor._value is not value:
                 tensor._assign(value)
-        optimizer.state.clear()
+        state = self.optimizer.state
+        state.clear()
         for parameter, own, content in self.state:
             own.clear()
             own.update(content)
-            optimizer.state[parameter] = own
+            state[parameter] = own
+        return True
 
 
 def _may_go(new: Value, old: Value) -> bool:

@@ -218,11 +218,15 @@ class Recorder:
         self.outside, self.cuts, self.asked = [], [], []
 
     def plain_numbers(self) -> None:
-        """A float argument that the function put somewhere is a plain number there."""
+        """A float that the function put somewhere, or into a list or a dict there, is a plain number there."""
         for container in self.watch.containers:
             for key, item in zip(*container.now(), strict=True):
                 if type(item) is Live:
                     container.put(key, peek(item))
+                elif type(item) is list and any(type(part) is Live for part in item):
+                    item[:] = map(peek, item)
+                elif type(item) is dict and any(type(part) is Live for part in item.values()):
+                    item.update((name, peek(part)) for name, part in item.items())
 
     def roll_back(self) -> None:
         """Tensors, gradients and places that hold tensors are again what they were."""

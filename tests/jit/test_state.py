@@ -355,6 +355,27 @@ def test_a_read_inside_of_netcl_names_the_users_line() -> None:
         nc.jit_compile(lambda: optimizer.step(loss))()
 
 
+def test_numbers_are_plain_where_a_function_puts_them() -> None:
+    weight = nn.Parameter(nc.ones(3))
+    optimizer = nc.optim.SGD([weight], lr=0.1)
+    schedule = nc.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    kept: dict[str, Any] = {}
+
+    def step(lr: float) -> Any:
+        optimizer.param_groups[0]["lr"] = lr
+        kept["lr"], kept["all"], kept["named"] = lr, [lr * 2], {"lr": lr}
+        weight.sum().backward()
+        optimizer.step()
+        schedule.step()
+        return weight.sum()
+
+    with pytest.warns(nc.JitWarning):
+        nc.jit_compile(step)(0.2)
+    numbers = [schedule.get_last_lr()[0], kept["lr"], kept["all"][0], kept["named"]["lr"]]
+    assert [type(number) for number in numbers] == [float] * 4
+    assert numbers[1:] == [0.2, 0.4, 0.2]
+
+
 def test_numpy_arguments_are_traced() -> None:
     function = nc.jit_compile(lambda a: nc.tensor(a) * 2)
     array = np.ones(2, np.float32)

@@ -138,10 +138,12 @@ def test_tensorboard_gets_each_number(tmp_path: Path, monkeypatch: pytest.Monkey
     module = types.ModuleType("tensorboardX")
     module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tensorboardX", module)
-    fitted(2, Given("val_loss", [0.5, 0.25]), TensorBoard(tmp_path))
+    trainer = fitted(2, Given("val_loss", [0.5, 0.25]), TensorBoard(tmp_path))
     assert written[0] == (str(tmp_path), None) and written[-1] == ("closed",)
     assert ("loss/validation", 0.25, 2) in written
     assert {tag for tag, *_ in written[1:-1]} >= {"loss/training", "r2/validation", "lr/training"}
+    trainer.callbacks[-1].on_fit_begin(trainer)
+    assert written[-1] == (str(tmp_path), 3)  # what was written beyond the checkpoint is dropped
 
 
 def test_tensorboard_writes_a_file_that_tensorboard_reads(tmp_path: Path) -> None:

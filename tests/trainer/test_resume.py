@@ -195,7 +195,7 @@ def test_a_finished_training_resumes_to_itself_and_more_epochs_go_on(tmp_path: P
 def test_callbacks_are_resumed(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     trainer, loader = small(callbacks=(EarlyStopping(patience=2, min_delta=100.0),))
-    assert trainer.fit(loader, epochs=1, checkpoint=path, progress=False).epochs == 1
+    assert trainer.fit(loader, epochs=2, checkpoint=path, progress=False).epochs == 2  # has waited for one of them
     resumed, loader = small(callbacks=(EarlyStopping(patience=2, min_delta=100.0),))
     assert resumed.fit(loader, epochs=9, checkpoint=path, resume=True, progress=False).epochs == 3
     once_more, loader = small(callbacks=(EarlyStopping(patience=2, min_delta=100.0),))

@@ -95,8 +95,8 @@ class Recorder:
             if id(value) in own:  # a detached tensor, say: which of the two is read has to be seen
                 tensor._value = value = value.realise().again()
             own.add(id(value))
-            if value.trace is not None and value.trace not in _pending.traces.values():
-                value.realise()  # what a run that failed was to compute; a plain number would be recorded as a constant
+            if value.number is not None and value.trace not in _pending.traces.values():
+                value.realise()  # a tensor that is a plain number would be recorded as a constant
             if value.origin is None or value.origin[0] != self.token:
                 value.origin = (self.token, ("tensor", number))
         self.before = [tensor._value for tensor in self.watch.tensors]
@@ -373,7 +373,7 @@ class Recorder:
 
     def interrupted(self, trace: Trace) -> None:
         """A trace has to run before the function has ended."""
-        if trace.owner is _pending.traces:
+        if trace.owner is _pending.traces and not trace.closed:  # one that is has failed to run before
             self.read()
 
     def numbers(self, function: Callable[[], Sequence[Any]], generator: Any) -> tuple:

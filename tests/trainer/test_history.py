@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import sys
 import types
 from pathlib import Path
@@ -182,7 +183,13 @@ def test_on_a_terminal_there_is_a_bar_with_the_loss_and_the_time_left(
                 return iter([batch] * 4)
 
         data = Unsized()
+    clock = itertools.count(100, 0.25)  # the loss is read at most once a second
+    monkeypatch.setattr("netcl.trainer.loggers.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    reads: list[float] = []
+    running = trainer.running
+    monkeypatch.setattr(trainer, "running", lambda: reads.append(0) or running())
     trainer.fit(data, epochs=2)
+    assert 2 < len(reads) < 8  # one of them at the end of each epoch
     shown = terminal.getvalue()
     assert "8/8" in shown and "loss" in shown and "0:00:0" in shown
     assert capsys.readouterr().out.count("epoch") == 2

@@ -85,6 +85,28 @@ class Breaking(Callback):
             raise ZeroDivisionError
 
 
+class Impatient(Callback):
+    """Presses Ctrl-C twice."""
+
+    def on_step_end(self, trainer: nc.Trainer) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_second_ctrl_c_interrupts_at_once_and_leaves_what_was_saved(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    trainer, loader = small()
+    trainer.fit(loader, epochs=1, checkpoint=path, progress=False)
+    saved = path.read_bytes()
+    impatient, loader = small(callbacks=(Impatient(),))
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        impatient.fit(loader, epochs=2, checkpoint=path, progress=False)
+    assert impatient.steps == 1
+    assert signal.getsignal(signal.SIGINT) is before
+    assert path.read_bytes() == saved and list(tmp_path.iterdir()) == [path]
+
+
 SCHEDULES: dict[str, Any] = {
     "lambda": lambda optimizer, s: s.LambdaLR(optimizer, lambda epoch: 0.5**epoch),
     "cosine": lambda optimizer, s: s.CosineAnnealingLR(optimizer, 4),

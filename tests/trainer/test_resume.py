@@ -107,6 +107,26 @@ def test_a_second_ctrl_c_interrupts_at_once_and_leaves_what_was_saved(tmp_path: 
     assert path.read_bytes() == saved and list(tmp_path.iterdir()) == [path]
 
 
+def test_ctrl_c_while_validating_ends_it_and_the_epoch_is_validated_when_resumed(tmp_path: Path) -> None:
+    class Interrupted:
+        def __iter__(self) -> Any:
+            for number, batch in enumerate(loader):
+                read.append(number)
+                signal.raise_signal(signal.SIGINT)
+                yield batch
+
+    read: list[int] = []
+    whole, loader = small()
+    whole.fit(loader, loader, epochs=2, progress=False)
+    trainer, loader = small()
+    history = trainer.fit(loader, Interrupted(), epochs=2, checkpoint=tmp_path / "c", progress=False)
+    assert (history.interrupted, history.epochs, read) == (True, 0, [0])
+    resumed, loader = small()
+    history = resumed.fit(loader, loader, epochs=2, checkpoint=tmp_path / "c", resume=True, progress=False)
+    assert weights(resumed) == weights(whole)
+    assert history["val_loss"] == whole.history["val_loss"]
+
+
 SCHEDULES: dict[str, Any] = {
     "lambda": lambda optimizer, s: s.LambdaLR(optimizer, lambda epoch: 0.5**epoch),
     "cosine": lambda optimizer, s: s.CosineAnnealingLR(optimizer, 4),

@@ -249,6 +249,30 @@ def test_schedulers_step_by_epoch_or_by_step() -> None:
         assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(last)
 
 
+def test_a_distributed_sampler_is_told_the_epoch() -> None:
+    trainer, loader = regression()
+    sampler = nc.data.DistributedSampler(loader.dataset, 2, 0)
+    trainer.fit(DataLoader(loader.dataset, 8, sampler=sampler), epochs=3, progress=False)
+    assert sampler.epoch == 2
+
+
+def test_a_plateau_is_one_of_the_validation_loss() -> None:
+    class Rising:
+        factor = 1.0
+
+        def __iter__(self) -> Any:
+            self.factor *= 10
+            yield x, y * self.factor
+
+    x, y = numbers()
+    trainer, loader = regression()
+    schedule = nc.optim.lr_scheduler.ReduceLROnPlateau(trainer.optimizer, patience=0)
+    trainer = nc.Trainer(trainer.model, trainer.optimizer, F.mse_loss, scheduler=schedule)
+    history = trainer.fit(loader, Rising(), epochs=3, progress=False)
+    assert history["loss"][2] < history["loss"][1] < history["loss"][0]
+    assert history["lr"] == pytest.approx([0.1, 0.1, 0.01])
+
+
 def test_validation_does_not_change_the_training() -> None:
     seen = []
     for val in (False, True):

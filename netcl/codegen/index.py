@@ -170,9 +170,9 @@ def _merge_division(terms: tuple[tuple[Term, int], ...]) -> tuple[tuple[Term, in
     for value, coefficient in terms:
         if not isinstance(value, Remainder):
             continue
-        quotient = Quotient(value.index, value.divisor)
-        if by_term.get(quotient) == coefficient * value.divisor:
-            del by_term[value], by_term[quotient]
+        quotient, *others = divide(value.index, value.divisor).terms or (None,)
+        if quotient and not others and by_term.get(quotient[0]) == coefficient * value.divisor * quotient[1]:
+            del by_term[value], by_term[quotient[0]]
             rest = Index(tuple(by_term.items()))
             return (rest + value.index * coefficient).terms if not value.index.constant else terms
     return terms
@@ -194,10 +194,12 @@ def divide(index: Index, divisor: int) -> Index:
         return whole + term(Quotient(inner.index, inner.divisor * divisor))
     if low < 0:
         whole, rest = ZERO, index
-    common = gcd(divisor, *(c for _, c in rest.terms), rest.constant)
-    if common > 1:
-        scaled = Index(tuple((t, c // common) for t, c in rest.terms), rest.constant // common)
-        return whole + divide(scaled, divisor // common)
+    shared = gcd(divisor, *(c for _, c in rest.terms), rest.constant)
+    for step in sorted({shared, *(gcd(divisor, c) for _, c in rest.terms)} - {1}, reverse=True):
+        coarse, fine = _split(rest, step)  # what is less than a step does not matter
+        low, high = fine.bounds()
+        if low >= 0 and high < step:
+            return whole + divide(coarse, divisor // step)
     return whole + term(Quotient(rest, divisor))
 
 

@@ -168,6 +168,8 @@ class Trainer:
                     within = None
                     if path is not None:
                         self.save_checkpoint(path, train)
+                if path is not None and not path.exists():  # Ctrl-C was faster than the first epoch
+                    self.save_checkpoint(path, train)
                 self.history.interrupted = interrupts.seen
                 self.finished = not interrupts.seen
         finally:

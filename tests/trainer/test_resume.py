@@ -107,6 +107,23 @@ def test_a_second_ctrl_c_interrupts_at_once_and_leaves_what_was_saved(tmp_path: 
     assert path.read_bytes() == saved and list(tmp_path.iterdir()) == [path]
 
 
+def test_ctrl_c_before_the_first_step_saves_too(tmp_path: Path) -> None:
+    class AtOnce(Callback):
+        def on_fit_begin(self, trainer: nc.Trainer) -> None:
+            if not (tmp_path / "c").exists():
+                signal.raise_signal(signal.SIGINT)
+
+    whole, loader = small(callbacks=(AtOnce(),))
+    (tmp_path / "c").touch()
+    whole.fit(loader, epochs=2, progress=False)
+    (tmp_path / "c").unlink()
+    for interrupted in (True, False):
+        trainer, loader = small(callbacks=(AtOnce(),))
+        history = trainer.fit(loader, epochs=2, checkpoint=tmp_path / "c", resume=True, progress=False)
+        assert history.interrupted == interrupted
+    assert weights(trainer) == weights(whole)
+
+
 def test_ctrl_c_while_validating_ends_it_and_the_epoch_is_validated_when_resumed(tmp_path: Path) -> None:
     class Interrupted:
         def __iter__(self) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from netcl.graph.effects import surroundings
 from netcl.jit.recorded import Recorded
-from netcl.jit.watch import Container, equal, is_plain
+from netcl.jit.watch import MOVES, Container, equal, is_plain
 from netcl.storage import seen_as_before, sharing
 from netcl.tensor import Tensor
 
@@ -29,7 +29,8 @@ class Guard:
         self._sort_tensors()
         self._sort_containers()
         self.used = sorted(recorded.used)
-        self.sharing = sharing([watch.tensors[number] for number in self.used]) if recorded.writes else None
+        matters = recorded.writes or recorded.joins
+        self.sharing = sharing([watch.tensors[number] for number in self.used]) if matters else None
         with_gradient = watch.gradient_of.values()  # these are looked up, so that they are there
         self.graded = [
             (number, missing)
@@ -64,7 +65,7 @@ class Guard:
         self.volatile: dict[int, set[Any]] = {}
         for container, key, _, _ in recorded.places:
             self.volatile.setdefault(id(container), set()).add(key)
-            container.content[container.keys.index(key)] = None
+            container.content[container.keys.index(key)] = MOVES
         managed = [c for c in recorded.watch.containers if c.managed]
         self.structures = [
             (
@@ -72,7 +73,7 @@ class Guard:
                 [
                     (k, item)
                     for k, item in zip(c.keys, c.content, strict=True)
-                    if item is not None and not is_plain(item)
+                    if item is not MOVES and not is_plain(item)
                 ],
             )
             for c in managed

@@ -49,6 +49,7 @@ class Recorded:
     joins: list[tuple[int, int, tuple, bool]] = field(default_factory=list)  # (new tensor, tensor that it shares
     # elements with, its chain of views, whether they are of one family)
     bases: list[tuple[int, tuple, tuple]] = field(default_factory=list)  # (tensor that is shared with, chain, shape)
+    sharers: set[int] = field(default_factory=set)  # all that new tensors share elements with
     returns: Any = None
     fixed: set[int] = field(default_factory=set)  # floats whose value was looked at
     asked: list[Callable[[list[Any]], bool]] = field(default_factory=list)  # what has to be true of the floats
@@ -71,9 +72,9 @@ class Recorded:
 
     @property
     def used(self) -> set[int]:
-        """The tensors whose elements it reads or writes."""
+        """The tensors whose elements it reads, writes or shares."""
         read = {what for work in self.works for kind, what in work.sources if kind == "tensor"}
-        return read.union(number for number, _ in self.writes)
+        return read.union(self.sharers, [number for number, _ in self.writes])
 
     def like(self, other: Recorded) -> bool:
         """Whether two recordings are of the same work."""
@@ -273,6 +274,7 @@ class Analysis:
         base, other = next(((n, other) for n, other in known if n is not None), (None, None))
         if base is None or other is None or tensor._node is not None:
             raise CannotRepeat("a result of it is a view of another tensor that is still there")
+        self.recorded.sharers.update(number for number, _ in known if number is not None)
         self.recorded.joins.append((number, base, tensor._chain, tensor._family == other._family))
         self.recorded.bases.append((base, other._chain, tensor._storage.shape))
 

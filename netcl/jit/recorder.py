@@ -23,7 +23,7 @@ from netcl.graph.value import Trace, Value, _pending, user_line
 from netcl.graph.views import LAYOUT
 from netcl.jit.segment import Cut, Segment
 from netcl.jit.signature import hooks_of
-from netcl.jit.watch import LARGEST_ARRAY, CannotRepeat, Unsettled, Watch, states_of
+from netcl.jit.watch import LARGEST_ARRAY, MOVES, CannotRepeat, Unsettled, Watch, states_of
 from netcl.storage import sharing
 from netcl.tensor import Tensor
 
@@ -92,11 +92,11 @@ class Recorder:
         own: set[int] = set()
         for number, tensor in enumerate(self.watch.tensors):
             value = tensor._value
-            if id(value) in own:  # a detached tensor, say: which of the two is read has to be seen
+            # Of two tensors that have one value (one is detached, say), it has to be seen which is read; and a plain
+            # number would be recorded as a constant.
+            if id(value) in own or value.number is not None:
                 tensor._value = value = value.realise().again()
             own.add(id(value))
-            if value.number is not None and value.trace not in _pending.traces.values():
-                value.realise()  # a tensor that is a plain number would be recorded as a constant
             if value.origin is None or value.origin[0] != self.token:
                 value.origin = (self.token, ("tensor", number))
         self.before = [tensor._value for tensor in self.watch.tensors]
@@ -268,7 +268,7 @@ class Recorder:
         for container in self.watch.containers:
             if container.managed and isinstance(container.holder, dict):
                 for key, item in zip(container.keys, container.content, strict=True):
-                    if not isinstance(item, Tensor):
+                    if item is not MOVES and not isinstance(item, Tensor):
                         container.holder[key] = item
 
     def sources(self, floats: list[float]) -> list[Any]:

@@ -26,6 +26,7 @@ from netcl.tensor import Tensor
 
 CONSTANTS = (int, float, bool, str, bytes, complex, type(None), type(Ellipsis), slice, range)
 LARGEST_ARRAY = 1 << 20  # bytes of a NumPy array that are compared at each call
+MOVES = object()  # in the place of what a container held: a tensor that is looked up at each call
 LIMIT = 20_000  # containers and tensors that are watched before a function is given up
 
 

@@ -348,3 +348,12 @@ def test_a_gradient_graph_that_leaves_after_a_reading() -> None:
     with pytest.warns(nc.JitWarning, match="it reads a value last and returns a gradient graph"):
         found = [gradient(jitted, number) for number in (1.0, 0.5, 0.25)]
     assert found == [gradient(function, number) for number in (1.0, 0.5, 0.25)]
+
+
+def test_a_count_that_is_one_number_goes_on_behind_a_reading() -> None:
+    norm = nn.BatchNorm1d(2)
+    function = compiled(lambda x: norm(x) if x.sum().item() > 0 else x)
+    for _ in range(4):
+        function(nc.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    assert norm.num_batches_tracked.item() == 4
+    assert function.cache_info().traced == 0

@@ -355,6 +355,38 @@ def test_a_read_inside_of_netcl_names_the_users_line() -> None:
         nc.jit_compile(lambda: optimizer.step(loss))()
 
 
+def test_a_tensor_that_is_one_number_is_an_input() -> None:
+    """It waits as a number, without memory of its own, when the function is recorded."""
+    for make in (lambda: nc.zeros(()), lambda: nc.full((), 3.0), lambda: nc.zeros((), dtype=nc.int64)):
+        held = {"count": make()}
+        function = nc.jit_compile(lambda x, held=held: (held["count"].detach(), held["count"] + x))
+        first = held["count"].item()
+        for k in range(4):
+            alone, added = function(nc.ones(()))
+            assert (alone.item(), added.item()) == (first + k, first + k + 1)
+            held["count"].add_(1)
+        assert function.cache_info().hits == 3
+
+
+def test_who_a_new_tensor_shares_with_is_looked_at() -> None:
+    """When it was recorded, what was there before shared elements with the argument; at the last call it does not."""
+
+    def training(wrap: Any) -> list[Any]:
+        weight, other, held = nc.zeros(2), nc.zeros(2), {"view": nc.ones(2)}
+
+        def function(y: Any) -> None:
+            held["view"] = y.detach()
+
+        function = wrap(function)
+        for _ in range(4):
+            function(weight.detach())
+        function(other)
+        other.add_(1)
+        return [held["view"].tolist(), weight.tolist(), other.tolist()]
+
+    assert training(nc.jit_compile) == training(lambda function: function) == [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
+
+
 def test_numbers_are_plain_where_a_function_puts_them() -> None:
     weight = nn.Parameter(nc.ones(3))
     optimizer = nc.optim.SGD([weight], lr=0.1)

@@ -372,10 +372,10 @@ def test_who_a_new_tensor_shares_with_is_looked_at() -> None:
     """When it was recorded, what was there before shared elements with the argument; at the last call it does not."""
 
     def training(wrap: Any) -> list[Any]:
-        weight, other, held = nc.zeros(2), nc.zeros(2), {"view": nc.ones(2)}
+        weight, other, held = nc.zeros(2), nc.zeros(2), {"view": nc.ones(2), "same": nc.ones(2)}
 
         def function(y: Any) -> None:
-            held["view"] = y.detach()
+            held["view"] = held["same"] = y.detach()
 
         function = wrap(function)
         for _ in range(4):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from netcl.codegen import expressions as cl
 from netcl.codegen import index as ix
 from netcl.codegen.accesses import data_operands, operands_at, position
 from netcl.codegen.index import Index
-from netcl.codegen.ir import Layout, Node, contiguous_strides, indent
+from netcl.codegen.ir import Layout, Node, contiguous_strides, indent, walk
 from netcl.codegen.views import Coordinates, operand_coordinates, padding_conditions
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
@@ -37,12 +38,14 @@ class Emitter:
     """Evaluates nodes at coordinates and writes the statements into scopes.
 
     `depth_of` maps a coordinate variable to the depth of the scope that binds it, `replacements` to its index in the
-    loop variables. `lanes` is the width of values that depend on the loop variable `vector`.
+    loop variables. `lanes` is the width of values that depend on the loop variable `vector`. `stored` are nodes whose
+    elements the kernel writes to memory.
     """
 
-    def __init__(self, bindings: dict[Node, Layout], index_type: str = "int"):
+    def __init__(self, bindings: dict[Node, Layout], index_type: str = "int", stored: Iterable[Node] = ()):
         self.bindings = bindings
         self.index_type = index_type
+        self.rounded = _narrow_and_read(stored, bindings)
         self.scopes: list[Scope] = [Scope()]
         self.depth_of: dict[str, int] = {}
         self.replacements: dict[str, Index] = {}
@@ -99,10 +102,20 @@ class Emitter:
                 continue
             stack.pop()
             value = self._compute(current, at)
+            if current in self.rounded and current.op != "cast":
+                text = self.as_stored(current, value.text, self.lanes if value.vector else 1)
+                value = Value(self._declare(value.depth, current.dtype, value.vector, text), value.vector, value.depth)
             self.scopes[value.depth].memo[(current, at, self.lanes if value.vector else 1)] = value
         found = self._find(node, coordinates)
         assert found is not None
         return found
+
+    def as_stored(self, node: Node, text: str, lanes: int) -> str:
+        """A node's value as it will be read from memory, where that is another one than in registers."""
+        if node not in self.rounded:
+            return text
+        self.narrow_lanes.add(lanes)
+        return cl.rounded(text, node.dtype, lanes)
 
     def _find(self, node: Node, coordinates: Coordinates) -> Value | None:
         known = self.known.get((node, coordinates))
@@ -174,7 +187,7 @@ class Emitter:
         if node.op == "where":
             return cl.select(texts[0], texts[1], texts[2], node.dtype, lanes)
         if node.op == "cast":
-            if node.dtype in (dtypes.float16, dtypes.bfloat16):
+            if node.dtype in cl.NARROW:
                 self.narrow_lanes.add(lanes)
             return cl.convert(texts[0], node.src[0].dtype, node.dtype, lanes)
         if node.primitive.kind == "compare":
@@ -395,3 +408,12 @@ class Emitter:
         functions = [p for p in (*self.preambles, narrow, *dict.fromkeys(helpers or ())) if p]
         head = f"__kernel __attribute__((reqd_work_group_size({group}, 1, 1)))\nvoid {name}({', '.join(parameters)})"
         return "\n".join([*functions, head + " {", *indent(lines), "}", ""])
+
+
+def _narrow_and_read(stored: Iterable[Node], bindings: dict[Node, Layout]) -> set[Node]:
+    """Results in narrow floats that the kernel goes on computing with. It does so with what it stores: what is held
+    in a variable has one value, whoever reads it."""
+    narrow = {node.src[0] if node.op == "copy" else node for node in stored if node.dtype in cl.NARROW}
+    if not narrow:
+        return narrow
+    return narrow.intersection(*[{source for node in walk(stored, bindings.__contains__) for source in node.src}])

@@ -7,6 +7,7 @@ import math
 from netcl.core import dtypes
 from netcl.core.dtypes import DType
 
+NARROW = (dtypes.float16, dtypes.bfloat16)  # in registers they are float32
 _MASK_OF_SIZE = {1: "char", 2: "short", 4: "int", 8: "long"}
 _COMPUTE_SIZE = {"uchar": 1, "char": 1, "short": 2, "int": 4, "long": 8, "float": 4, "double": 8}
 
@@ -88,11 +89,12 @@ def convert(text: str, source: DType, target: DType, lanes: int) -> str:
             text = f"(({target.compute}){text})"
         else:
             text = f"convert_{compute_type(target, lanes)}({text})"
-    if target in (dtypes.float16, dtypes.bfloat16) and source is not target:
-        if lanes == 1:
-            return f"netcl_round_{target.name}({text})"
-        return f"netcl_round_{target.name}_{lanes}({text})"
-    return text
+    return rounded(text, target, lanes) if target in NARROW and source is not target else text
+
+
+def rounded(text: str, dtype: DType, lanes: int) -> str:
+    """A float rounded to a narrow dtype, see narrow_float_helpers."""
+    return f"netcl_round_{dtype.name}{'' if lanes == 1 else f'_{lanes}'}({text})"
 
 
 def load(pointer: str, offset: str, dtype: DType, lanes: int) -> str:

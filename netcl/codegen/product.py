@@ -85,7 +85,7 @@ class Product:
         self.accumulator = dtypes.accumulator(kernel.node.dtype)
         self.flops = 2 * self.batch * self.m * self.n * self.k
         self.index = target.index_type(self._reaches())
-        self.emitter = Emitter(kernel.bindings, self.index)
+        self.emitter = Emitter(kernel.bindings, self.index, [node for node, _ in kernel.outputs])
         loops = [pair for pair in (("z", self.batch), ("m", self.m), ("v", self.n)) if pair[1] != 1]
         for axis, (loop, size) in enumerate(loops):
             self.emitter.replacements[f"d{axis}"] = ix.variable(loop, size)
@@ -142,6 +142,7 @@ class Product:
         scope = emitter.push()
         if self.accumulator.compute != node.dtype.compute:
             accumulated = cl.convert(accumulated, self.accumulator, node.dtype, lanes)
+        accumulated = emitter.as_stored(node, accumulated, lanes)
         emitter.known = {(node, self.kernel.result): Value(accumulated, lanes > 1, 1)}
         values = [emitter.evaluate(output, at) for output, at in self.kernel.outputs]
         for (output, at), value in zip(self.kernel.outputs, values, strict=True):

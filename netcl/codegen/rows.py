@@ -57,7 +57,7 @@ class Rows:
         self.outer = [axis for axis in range(len(shape)) if axis not in kernel.inner]
         self.inner = sorted(kernel.inner)
         self.index_type = target.index_type(self._reaches())
-        self.emitter = Emitter(kernel.bindings, self.index_type)
+        self.emitter = Emitter(kernel.bindings, self.index_type, [node for node, _ in kernel.outputs])
         self.stand_in: dict[Node, Node] = {}  # results in whose memory another value is put for now
         self._choose_loops()
 
@@ -223,13 +223,14 @@ class Rows:
         dtype = self._dtype(reduction, lanes)
         if dtype.compute == reduction.node.dtype.compute:
             return name
-        narrow = reduction.node.dtype in (dtypes.float16, dtypes.bfloat16)  # computed in float32, rounded when stored
+        narrow = reduction.node.dtype in cl.NARROW  # computed in float32, rounded when stored
         return cl.convert(name, dtype, dtypes.float32 if narrow else reduction.node.dtype, lanes)
 
     def _know(self, reduction: Reduction, text: str, vector: bool, depth: int) -> None:
-        dtype = reduction.node.dtype
+        dtype, lanes = reduction.node.dtype, self.emitter.lanes if vector else 1
         name = self.emitter.fresh("r")
-        kind = cl.compute_type(dtype, self.emitter.lanes if vector else 1)
+        kind = cl.compute_type(dtype, lanes)
+        text = self.emitter.as_stored(reduction.node, text, lanes)
         self.emitter.scopes[depth].lines.append(f"const {kind} {name} = {text};")
         self.emitter.known[(reduction.node, reduction.result)] = Value(name, vector, depth)
 

@@ -96,3 +96,30 @@ def test_factorizations_and_solutions_keep_their_digits(torch):
     for call in calls(IN_FLOAT32):
         assert result_dtype(nc, call, "float32", "bfloat16") == "float32", call
         assert result_dtype(torch, call, "float32", "bfloat16") == "float32", call
+
+
+HELD = {
+    "elementwise": lambda x, w: (x.sin() * x).exp(),
+    "sums": lambda x, w: x.sum(1),
+    "total": lambda x, w: (x * x).sum(),
+    "product": lambda x, w: x @ w,
+    "transposed": lambda x, w: (x @ w).T,
+    "slice": lambda x, w: x.cos()[3:20:2],
+    "padded": lambda x, w: nc.nn.functional.pad(x.cos(), (1, 1)),
+    "chosen": lambda x, w: nc.where(x > 0, x * 1.1, x * 1.7),
+    "softmax": lambda x, w: x.softmax(1),
+    "indexed": lambda x, w: x.cos()[nc.tensor([3, 1, 2])],
+}
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("dtype", [nc.float16, nc.bfloat16], ids=str)
+def test_what_is_held_has_one_value(dtype: Any) -> None:
+    """What is computed from it in the same kernel sees it as it is stored."""
+    rng = np.random.default_rng(0)
+    x = nc.tensor(rng.standard_normal((37, 53), dtype=np.float32)).to(dtype)
+    w = nc.tensor(rng.standard_normal((53, 29), dtype=np.float32)).to(dtype)
+    for name, make in HELD.items():
+        held = make(x, w)
+        followed = (held.float() * 1.5 + 1).numpy()
+        np.testing.assert_array_equal(followed, (held.float() * 1.5 + 1).numpy(), err_msg=name)

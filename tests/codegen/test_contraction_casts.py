@@ -124,8 +124,8 @@ def test_what_follows_a_product_of_bfloat16_keeps_its_constants():
     """Assembly must not touch registers that the compiler keeps numbers in around it."""
     x, w = RNG.standard_normal((70, 96)).astype(np.float32), RNG.standard_normal((96, 100)).astype(np.float32)
     bias = RNG.standard_normal(100).astype(np.float32)
-    product = nc.tensor(x).bfloat16() @ nc.tensor(w).bfloat16()
-    found = (nc.nn.functional.gelu(product.float() * 0.125 + nc.tensor(bias)) * 1.7 - 0.3) / 0.9
+    product = (nc.tensor(x).bfloat16() @ nc.tensor(w).bfloat16()).float()
+    found = (nc.nn.functional.gelu(product * 0.125 + nc.tensor(bias)) * 1.7 - 0.3) / 0.9
     linear = (rounded(x, nc.bfloat16) @ rounded(w, nc.bfloat16)) * 0.125 + bias
     gelu = linear * 0.5 * (1 + np.vectorize(erf)(linear / np.sqrt(2)))
     np.testing.assert_allclose(found.numpy(), (gelu * 1.7 - 0.3) / 0.9, rtol=1e-4, atol=1e-4)

@@ -44,7 +44,7 @@ class Writer:
         """Consecutive elements of an operand, converted to the compute type of `dtype` (its own by default)."""
         own = self.operands[number].node.dtype
         dtype = dtype or own
-        if dtype in (dtypes.float16, dtypes.bfloat16) and dtype is not own:
+        if dtype in cl.NARROW and dtype is not own:
             self.emitter.narrow_lanes.add(lanes)
         return cl.convert(cl.load(pointer, offset, own, lanes), own, dtype, lanes)
 

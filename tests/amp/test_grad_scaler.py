@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -396,3 +397,42 @@ def test_what_cannot_be_scaled_raises():
         nc.amp.GradScaler(growth_factor=1.0)
     with pytest.raises(ValueError, match="backoff factor"):
         nc.amp.GradScaler(backoff_factor=1.0)
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("steps", [0, 2])
+def test_after_a_batch_that_does_not_fit_training_goes_on(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step that ran out of memory has not happened, and nothing of it is left in the scaler."""
+
+    def training() -> tuple[Any, Any]:
+        nc.manual_seed(0)
+        model = nc.nn.Linear(8, 4)
+        optimizer, scaler = nc.optim.Adam(model.parameters()), nc.amp.GradScaler()
+
+        def step(x: Any, y: Any) -> list[float]:
+            optimizer.zero_grad()
+            with nc.autocast(dtype=nc.float16):
+                loss = nc.nn.functional.cross_entropy(model(x), y)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            return model.weight.tolist()
+
+        return step, scaler
+
+    small = nc.ones(4, 8), nc.tensor([0, 1, 2, 3])
+    large = nc.ones(100_000, 8), nc.zeros(100_000, dtype=nc.int64)
+    step, _ = training()
+    expected = [step(*small) for _ in range(4)]
+    step, scaler = training()
+    for _ in range(steps):
+        step(*small)
+    nc.synchronize()
+    pool = nc.current_device().pool
+    pool.trim()
+    monkeypatch.setattr(pool, "limit", pool.reserved + 1_000_000)
+    for _ in range(2):
+        with pytest.raises(nc.OutOfMemoryError):
+            step(*large)
+    assert [step(*small) for _ in range(4 - steps)] == expected[steps:]
+    assert scaler.get_scale() == 65536.0

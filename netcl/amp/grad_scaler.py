@@ -162,7 +162,7 @@ class GradScaler:
                 optimizer.found_inf = found
                 try:
                     result = optimizer.step(*args, **kwargs)
-                except BaseException:  # what was found may wait for the memory that there is not: the next one looks anew
+                except BaseException:  # what was found may wait for memory that there is not: the next one looks anew
                     del self._optimizers[id(optimizer)]
                     raise
                 finally:

@@ -15,6 +15,7 @@ import functools
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
+from inspect import signature
 from typing import Any
 
 from netcl.autograd import tape
@@ -172,6 +173,8 @@ def in_widest(function: Callable) -> Callable:
         with tape._WithoutAutocast():
             return function(*map(cast, args), **{name: cast(given) for name, given in kwargs.items()})
 
+    called.__signature__ = signature(function)  # type: ignore[attr-defined]
+    del called.__wrapped__  # it is not yet the public form, see ops.public
     return called
 
 

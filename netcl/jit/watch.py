@@ -359,9 +359,8 @@ class Watch:
         self.functions.append((function, code, function.__defaults__, function.__kwdefaults__))
         for cell, free in zip(function.__closure__ or (), code.co_freevars, strict=True):
             self._contents(Container(cell, free, False))
-        names = self._names(code)
-        self._used |= names
-        here = tuple(sorted(n for n in names if n in function.__globals__))
+        self._used |= self._names(code)
+        here = tuple(sorted(n for n in _global_names(code) if n in function.__globals__))
         if here:
             self._contents(Container(function.__globals__, "", False, here))
         if function.__dict__:
@@ -397,6 +396,12 @@ class Watch:
             if isinstance(key, Tensor):  # an optimizer's state
                 self._waiting.append((key, container.label, container.managed))
             self._waiting.append((item, container.describe(key), container.managed))
+
+
+def _global_names(code: types.CodeType) -> set[str]:
+    """The globals that a function reads or writes, those of the functions inside it too: of `a.step`, only a."""
+    names = {i.argval for i in dis.get_instructions(code) if "GLOBAL" in i.opname or i.opname.endswith("_NAME")}
+    return names.union(*(_global_names(part) for part in code.co_consts if isinstance(part, types.CodeType)))
 
 
 _CODE = (

@@ -387,6 +387,32 @@ def test_who_a_new_tensor_shares_with_is_looked_at() -> None:
     assert training(nc.jit_compile) == training(lambda function: function) == [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
 
 
+def test_a_global_with_the_name_of_an_attribute_may_change() -> None:
+    """`for step in range(..)` beside `optimizer.step()`; a function within the function reads its globals as well."""
+    source = """
+@nc.jit_compile
+def train(x):
+    optimizer.zero_grad()
+    loss = (lambda: (weight * x * scale).sum())()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+found = []
+for step in range(6):
+    scale = 2.0 if step < 4 else 3.0
+    found.append(train(nc.ones(2)).item())
+"""
+    weight = nn.Parameter(nc.zeros(2))
+    space = {"nc": nc, "weight": weight, "optimizer": nc.optim.SGD([weight], lr=0.5), "__name__": "__main__"}
+    exec(source, space)
+    # the gradient is scale, so each step takes scale / 2 from both weights, and the loss is 2 * weight * scale
+    assert space["found"] == [0.0, -4.0, -8.0, -12.0, -24.0, -33.0]
+    info = space["train"].cache_info()
+    assert info.traced == 0
+    assert info.hits >= 2
+
+
 def test_numbers_are_plain_where_a_function_puts_them() -> None:
     weight = nn.Parameter(nc.ones(3))
     optimizer = nc.optim.SGD([weight], lr=0.1)

@@ -44,6 +44,7 @@ class Recorded:
     gradients: list[tuple[int, int | None]] = field(default_factory=list)  # (tensor, new tensor)
     places: list[tuple[Container, Any, int, int]] = field(default_factory=list)  # (container, key, old, new tensor);
     # where the new one was there before, ~ its number
+    flags: list[tuple[Container, Any, bool]] = field(default_factory=list)  # (container, key, what is put there)
     made: list[tuple[tuple, bool, Any]] = field(default_factory=list)  # new tensors: (where, tracked, graph node)
     views: list[tuple[int, tuple, tuple]] = field(default_factory=list)  # new tensors with strides: see storage
     joins: list[tuple[int, int, tuple, bool]] = field(default_factory=list)  # (new tensor, tensor that it shares
@@ -237,6 +238,9 @@ class Analysis:
         if type(new) is Live:
             container.put(key, plain(new))
         if container.managed or (type(new) is type(old) and type(new) in CONSTANTS and new == old):
+            return
+        if type(new) is type(old) is bool:  # model.train(), say; a call that finds it so is another recording's
+            self.recorded.flags.append((container, key, new))
             return
         raise CannotRepeat(f"it changes {container.describe(key)}")
 

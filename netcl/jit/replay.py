@@ -14,7 +14,7 @@ from typing import Any
 
 from netcl.autograd import tape
 from netcl.core.replay import Run
-from netcl.graph.effects import repeat
+from netcl.graph.effects import repeat, surroundings
 from netcl.graph.live import Live, evaluator
 from netcl.graph.plan import go_on, plan_for, realise, settings, statistics
 from netcl.graph.transfer import to_host, upload
@@ -340,6 +340,9 @@ class Replay:
             joined(made[number], tensors[base], chain, family)
         for container, key, _, new in recorded.places:
             container.put(key, made[new] if new >= 0 else tensors[~new])
+        for container, key, flag in recorded.flags:
+            container.put(key, flag)
+            surroundings.changes += 1
         return made
 
     def _make(

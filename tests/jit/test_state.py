@@ -413,6 +413,56 @@ for step in range(6):
     assert info.hits >= 2
 
 
+def test_modes_that_a_function_sets_are_set_again() -> None:
+    """A step that begins with train() and an evaluation that begins with eval(), in turn."""
+
+    def training(wrap: Any) -> tuple[list[Any], Any, Any]:
+        nc.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 1))
+        optimizer = nc.optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x: Any) -> Any:
+            model.train()
+            optimizer.zero_grad()
+            loss = (model(x) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        def evaluate(x: Any) -> Any:
+            model.eval()
+            with nc.no_grad():
+                return model(x).sum()
+
+        step, evaluate = wrap(step), wrap(evaluate)
+        found = []
+        x = nc.arange(12.0).view(4, 3) / 12
+        for _ in range(4):
+            found += [step(x).item(), step(x).item(), [m.training for m in model.modules()]]
+            found += [evaluate(x).item(), [m.training for m in model.modules()]]
+        return found, step, evaluate
+
+    expected, _, _ = training(lambda function: function)
+    found, step, evaluate = training(nc.jit_compile)
+    assert found == expected
+    assert step.cache_info().traced == evaluate.cache_info().traced == 0
+    assert step.cache_info().hits >= 4
+    assert evaluate.cache_info().hits >= 2
+
+
+def test_a_flag_that_goes_on_and_off_is_replayed() -> None:
+    state = {"on": True}
+
+    def function(x: Any) -> Any:
+        state["on"] = not state["on"]
+        return x + 1 if state["on"] else x - 1
+
+    function = nc.jit_compile(function)
+    assert [function(nc.zeros(1)).item() for _ in range(6)] == [-1.0, 1.0] * 3
+    assert state["on"] is True
+    assert function.cache_info() == (4, 2, 0, 2)
+
+
 def test_numbers_are_plain_where_a_function_puts_them() -> None:
     weight = nn.Parameter(nc.ones(3))
     optimizer = nc.optim.SGD([weight], lr=0.1)

@@ -123,9 +123,10 @@ class Compiled:
     def _full(self, entry: _Entry) -> bool:
         if len(entry.replays) >= LIMIT and not entry.full:
             entry.full = True
+            what = entry.replays[-1].guard.changed() or "a number that it looks at"
             self._warn(
                 f"has been recorded {LIMIT} times for the same kind of call, and is traced from now on where none of "
-                "that fits: a number that it looks at, a global or an attribute changes"
+                f"that fits: {what} changes"
             )
         return entry.full
 

@@ -132,6 +132,19 @@ class Guard:
             self.news = True
         return tensors
 
+    def changed(self) -> str | None:
+        """What is not as it was, by the name that a person would give it: the first such global or attribute."""
+        for container in self.recorded.watch.containers:
+            volatile = self.volatile.get(id(container), _NONE)
+            if container.managed or container.same(volatile):
+                continue
+            held = dict(zip(container.keys, container.content, strict=True))
+            for key, item in zip(*container.now(), strict=True):
+                if key not in volatile and not (key in held and (item is held[key] or equal(item, held[key]))):
+                    return container.describe(key)
+            return container.label
+        return None
+
     def look_up(self, arguments: list[Tensor]) -> list[Any] | None:
         """The tensors of this call in the recording's order; None where one is missing."""
         tensors = arguments + self.tensors

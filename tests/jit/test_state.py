@@ -463,6 +463,22 @@ def test_a_flag_that_goes_on_and_off_is_replayed() -> None:
     assert function.cache_info() == (4, 2, 0, 2)
 
 
+def test_the_warning_names_the_attribute_that_changes() -> None:
+    class Loop:
+        def __init__(self) -> None:
+            self.weight, self.best = nc.ones(1), 0.0
+
+        @nc.jit_compile
+        def step(self, x: Any) -> Any:
+            return self.weight * x
+
+    loop = Loop()
+    with pytest.warns(nc.JitWarning, match=r"recorded 16 times .* fits: Loop\.best changes"):  # noqa: PT031
+        for number in range(18):
+            loop.best = float(number)
+            assert loop.step(nc.tensor([2.0])).item() == 2.0
+
+
 def test_numbers_are_plain_where_a_function_puts_them() -> None:
     weight = nn.Parameter(nc.ones(3))
     optimizer = nc.optim.SGD([weight], lr=0.1)
